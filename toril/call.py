@@ -1,0 +1,104 @@
+"""The table between runtime and sandbox: what goes into a child, and what comes out.
+
+Both are plain values. Job data and results are JSON text that nobody on this side parses.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_DATA_BYTES = 16 * 1024 * 1024
+"""Largest job data, bytes of JSON text; chosen: one frame, one Redis value, no surprise."""
+
+MAX_OPTS_BYTES = 64 * 1024
+"""Largest options JSON of a job, bytes; chosen: the supervisor parses it on its loop."""
+
+
+class Verdict(enum.Enum):
+    """Why an attempt ended; exactly one for every attempt."""
+
+    RETURNED = "returned"
+    RAISED = "raised"
+    UNRECOVERABLE = "unrecoverable"
+    RESULT_INVALID = "result-invalid"
+    RESULT_TOO_LARGE = "result-too-large"
+    PROCESSOR_EXIT = "processor-exit"
+    MEMORY_ERROR = "memory-error"
+    TIMED_OUT = "timed-out"
+    OVER_MEMORY = "over-memory"
+    CPU_LIMIT = "cpu-limit"
+    UNREADABLE = "unreadable"
+    DEFERRED_FAILURE = "deferred-failure"
+    CANCELLED = "cancelled"
+    CRASHED = "crashed"
+    EXITED = "exited"
+    BROKE_PROTOCOL = "broke-protocol"
+    DISCONNECTED = "disconnected"
+    INTERRUPTED = "interrupted"
+    LOST = "lost"
+    LOCK_LOST = "lock-lost"
+    UNAVAILABLE = "unavailable"
+    IMPORT_FAILED = "import-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt of one job, as a child gets it.
+
+    Attributes:
+        job_id: the job's id in its queue.
+        name: the job's name; chooses the function when a processor is a mapping.
+        header: JSON object, UTF-8, with `id name queue attempts_made attempts_started timestamp
+            priority opts`.
+        data: the job's data, UTF-8 JSON text exactly as it is in Redis, not parsed.
+    """
+
+    job_id: str
+    name: str
+    header: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one attempt used, as the supervisor measured it from outside.
+
+    Attributes:
+        wall_ms: from the call's frame to its outcome.
+        cpu_ms: user and system time of the child process over the attempt (its CPU clock, or its
+            rusage when it died); None when neither could be read.
+        rss_growth_bytes: resident size after the attempt minus before it; None when the child
+            was gone. A growth, not a peak: what was freed before the end is not in it.
+    """
+
+    wall_ms: int = 0
+    cpu_ms: int | None = None
+    rss_growth_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one attempt ended: failure is a value.
+
+    Attributes:
+        verdict: the one reason.
+        value: JSON text of the result; `null` unless the verdict is RETURNED.
+        error_name: the exception's class name, empty when nothing was raised.
+        message: one line for `failedReason`, truncated by whoever made it.
+        stack: traceback text for `stacktrace`; empty when there is none.
+        detail: what else is known (signal, exit_code, limit, rule, stderr …), flat JSON values.
+        usage: what the attempt used.
+    """
+
+    verdict: Verdict
+    value: bytes = b"null"
+    error_name: str = ""
+    message: str = ""
+    stack: str = ""
+    detail: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    usage: Usage = Usage()

@@ -1,0 +1,1 @@
+"""What a job is and where it goes: everything that touches Redis, and no process."""

@@ -1,0 +1,1 @@
+"""How a call runs behind a wall: everything that touches a child, nothing that touches Redis."""
