@@ -1,0 +1,104 @@
+"""report.lua and put_back_marker.lua."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from tests.support.keyspace import unchanged_keyspace
+from toril.runtime.claim import Marker, Report
+from toril.runtime.claiming import put_back_marker
+from toril.runtime.options import JobOpts
+from toril.runtime.settling import Settled, store_report
+
+if TYPE_CHECKING:
+    from tests.support.lane import Lane
+
+
+def report(lane: Lane, said: Report) -> Settled:
+    settled: Settled = lane.run(store_report(lane.base, said))
+    return settled
+
+
+def test_progress_log_and_data_are_stored(lane: Lane) -> None:
+    claim = lane.claim_new()
+    said = Report(claim, progress=b'{"done":4}', log_lines=("one", "zwei ü"), data=b'{"n":2}')
+    assert report(lane, said) is Settled.DONE
+    job = lane.job("1")
+    assert (job["progress"], job["data"]) == ('{"done":4}', '{"n":2}')
+    assert lane.client.lrange(lane.key("1:logs"), 0, -1) == [b"one", "zwei ü".encode()]
+    assert lane.events() == [{"event": "progress", "jobId": "1", "data": '{"done":4}'}]
+
+
+def test_silence_about_something_leaves_it(lane: Lane) -> None:
+    claim = lane.claim_new(data='{"a":1}')
+    report(lane, Report(claim, log_lines=("x",)))
+    assert lane.job("1")["data"] == '{"a":1}'
+    assert "progress" not in lane.job("1")
+    assert lane.events() == []
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(2, [b"b", b"c"]), (None, [b"a", b"b", b"c"])])
+def test_keep_logs_holds_the_last_lines(lane: Lane, keep: int | None, kept: list[bytes]) -> None:
+    claim = replace(lane.claim_new(), opts=JobOpts(keep_logs=keep))
+    report(lane, Report(claim, log_lines=("a", "b", "c")))
+    assert lane.client.lrange(lane.key("1:logs"), 0, -1) == kept
+
+
+def test_keep_no_logs_keeps_none(lane: Lane) -> None:
+    claim = replace(lane.claim_new(), opts=JobOpts(keep_logs=0))
+    report(lane, Report(claim, log_lines=("a",)))
+    assert not lane.client.exists(lane.key("1:logs"))
+
+
+@pytest.mark.parametrize("lock", [None, "somebody else"])
+def test_report_without_the_lock_is_refused(lane: Lane, lock: str | None) -> None:
+    claim = lane.claim_new()
+    lane.client.delete(lane.key("1:lock"))
+    if lock:
+        lane.client.set(lane.key("1:lock"), lock)
+    with unchanged_keyspace(lane.client):
+        assert report(lane, Report(claim, b"1", ("x",), b"{}")) is Settled.LOST
+
+
+def test_report_of_a_removed_job_is_refused(lane: Lane) -> None:
+    claim = lane.claim_new()
+    lane.client.delete(lane.key("1"))
+    with unchanged_keyspace(lane.client):
+        assert report(lane, Report(claim, b"1")) is Settled.GONE
+
+
+@pytest.mark.parametrize("name", ["events", "meta", "1:logs"])
+def test_taken_key_refuses_before_anything_is_written(lane: Lane, name: str) -> None:
+    claim = lane.claim_new()
+    lane.client.set(lane.key(name), "taken")
+    with unchanged_keyspace(lane.client), pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        report(lane, Report(claim, b"1", ("x",)))
+
+
+def test_full_server_refuses_reports_whole(lane: Lane) -> None:
+    claim = lane.claim_new()
+    lane.client.config_set("maxmemory", 1)
+    try:
+        with unchanged_keyspace(lane.client), pytest.raises(redis.OutOfMemoryError):
+            report(lane, Report(claim, b"1", ("x",)))
+    finally:
+        lane.client.config_set("maxmemory", 0)
+
+
+def test_base_marker_is_put_back_unless_nobody_may_fetch(lane: Lane) -> None:
+    lane.run(put_back_marker(lane.base, Marker("0", 0)))
+    assert lane.scores("marker") == {"0": 0}
+    lane.client.delete(lane.key("marker"))
+    lane.client.hset(lane.key("meta"), "paused", 1)
+    with unchanged_keyspace(lane.client):
+        lane.run(put_back_marker(lane.base, Marker("0", 0)))
+
+
+def test_delay_marker_is_put_back_with_the_first_time(lane: Lane) -> None:
+    lane.delay("1", lane.now_ms + 70)
+    lane.run(put_back_marker(lane.base, Marker("1", 5)))
+    assert lane.scores("marker") == {"1": lane.now_ms + 70}

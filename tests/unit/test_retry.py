@@ -1,0 +1,198 @@
+"""One test per row of the table, the back-off arithmetic, and the words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from toril.call import Outcome, Verdict
+from toril.runtime.claim import Claim
+from toril.runtime.options import Backoff, JobOpts, KeepRule
+from toril.runtime.retry import (
+    ROWS,
+    Abandon,
+    Complete,
+    Counts,
+    Fail,
+    GiveBack,
+    Policy,
+    Retry,
+    backoff_ms,
+    decide,
+    words,
+)
+from toril.units import MAX_DURATION_MS
+
+if TYPE_CHECKING:
+    from toril.runtime.retry import Settlement
+
+CLAIM = Claim("1", "t:1", "n", opts=JobOpts(attempts=3, backoff=Backoff("fixed", 500)))
+ATTEMPTS = [
+    Verdict.RAISED,
+    Verdict.RESULT_INVALID,
+    Verdict.RESULT_TOO_LARGE,
+    Verdict.PROCESSOR_EXIT,
+    Verdict.MEMORY_ERROR,
+    Verdict.TIMED_OUT,
+    Verdict.OVER_MEMORY,
+    Verdict.CPU_LIMIT,
+]
+CRASHES = [Verdict.CRASHED, Verdict.EXITED, Verdict.BROKE_PROTOCOL, Verdict.DISCONNECTED]
+FINAL = [Verdict.CANCELLED, Verdict.UNRECOVERABLE, Verdict.UNREADABLE, Verdict.DEFERRED_FAILURE]
+
+
+def after(verdict: Verdict, claim: Claim = CLAIM, policy: Policy | None = None) -> Settlement:
+    return decide(claim, Outcome(verdict, message="why"), policy or Policy(), 0.5)
+
+
+def test_every_verdict_has_a_row() -> None:
+    assert ROWS.keys() == set(Verdict)
+
+
+def test_every_verdict_has_a_test_here() -> None:
+    others = {
+        Verdict.RETURNED,
+        Verdict.INTERRUPTED,
+        Verdict.LOST,
+        Verdict.LOCK_LOST,
+        Verdict.UNAVAILABLE,
+        Verdict.IMPORT_FAILED,
+    }
+    assert {*ATTEMPTS, *CRASHES, *FINAL} | others == set(Verdict)
+
+
+def test_returned_completes() -> None:
+    assert after(Verdict.RETURNED) == Complete(KeepRule())
+
+
+@pytest.mark.parametrize("verdict", ATTEMPTS)
+def test_failed_attempt_is_retried_while_attempts_are_left(verdict: Verdict) -> None:
+    assert after(verdict) == Retry("why", 500, Counts.ATTEMPT)
+    assert after(verdict, replace(CLAIM, attempts_made=1)) == Retry("why", 500, Counts.ATTEMPT)
+    assert after(verdict, replace(CLAIM, attempts_made=2)) == Fail("why", Counts.ATTEMPT)
+
+
+@pytest.mark.parametrize("attempts", [0, 1])
+def test_one_attempt_means_no_retry(attempts: int) -> None:
+    claim = replace(CLAIM, opts=JobOpts(attempts=attempts))
+    assert after(Verdict.RAISED, claim) == Fail("why")
+
+
+@pytest.mark.parametrize("verdict", CRASHES)
+def test_crash_is_retried_later_and_fails_at_the_limit(verdict: Verdict) -> None:
+    assert after(verdict) == Retry("why", 1000, Counts.CRASH)
+    assert after(verdict, replace(CLAIM, crashes=1)) == Retry("why", 2000, Counts.CRASH)
+    assert after(verdict, replace(CLAIM, crashes=2)) == Fail("crashed 3 times (why)", Counts.CRASH)
+
+
+@pytest.mark.parametrize("verdict", CRASHES)
+def test_crashes_do_not_look_at_attempts(verdict: Verdict) -> None:
+    claim = replace(CLAIM, opts=JobOpts(attempts=1), attempts_made=5)
+    assert after(verdict, claim) == Retry("why", 1000, Counts.CRASH)
+
+
+@pytest.mark.parametrize("verdict", CRASHES)
+def test_on_crash_fail_fails_at_the_first(verdict: Verdict) -> None:
+    assert after(verdict, policy=Policy(on_crash="fail")) == Fail("why", Counts.CRASH)
+
+
+def test_crash_limit_of_one_is_worded_as_once() -> None:
+    policy = Policy(max_crashes=1)
+    assert after(Verdict.CRASHED, policy=policy) == Fail("crashed once (why)", Counts.CRASH)
+
+
+def test_crash_delay_stays_within_bounds() -> None:
+    settlement = after(Verdict.CRASHED, replace(CLAIM, crashes=10_000), Policy(max_crashes=10**6))
+    assert settlement == Retry("why", MAX_DURATION_MS, Counts.CRASH)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.INTERRUPTED, Verdict.LOST])
+def test_interruption_gives_the_job_back_without_limit(verdict: Verdict) -> None:
+    claim = replace(CLAIM, interruptions=1000, attempts_made=9)
+    assert after(verdict, claim) == GiveBack(Counts.INTERRUPTION)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.UNAVAILABLE, Verdict.IMPORT_FAILED])
+def test_missing_child_gives_the_job_back_and_counts_nothing(verdict: Verdict) -> None:
+    assert after(verdict) == GiveBack(Counts.NOTHING)
+
+
+def test_lost_lock_writes_nothing() -> None:
+    assert after(Verdict.LOCK_LOST) == Abandon()
+
+
+@pytest.mark.parametrize("verdict", FINAL)
+def test_final_verdict_fails_whatever_attempts_are_left(verdict: Verdict) -> None:
+    assert after(verdict) == Fail("why", Counts.ATTEMPT)
+
+
+def test_deferred_failure_and_unreadable_job_fail_with_their_own_reason() -> None:
+    claim = replace(CLAIM, deferred_failure="stalled", unreadable="options are broken")
+    assert after(Verdict.DEFERRED_FAILURE, claim) == Fail("stalled")
+    assert after(Verdict.UNREADABLE, claim) == Fail("options are broken")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (Outcome(Verdict.RAISED, message="m", error_name="E"), "m"),
+        (Outcome(Verdict.RAISED, error_name="E"), "E"),
+        (Outcome(Verdict.UNRECOVERABLE), "unrecoverable"),
+    ],
+)
+def test_reason_is_never_empty(outcome: Outcome, reason: str) -> None:
+    claim = replace(CLAIM, opts=JobOpts())
+    assert decide(claim, outcome, Policy(), 0) == Fail(reason)
+
+
+def test_jobs_own_keep_rules_win_over_the_workers() -> None:
+    policy = Policy(keep_completed=KeepRule(5), keep_failed=KeepRule(6))
+    assert after(Verdict.RETURNED, policy=policy) == Complete(KeepRule(5))
+    assert after(Verdict.CANCELLED, policy=policy) == Fail("why", keep=KeepRule(6))
+    opts = JobOpts(remove_on_complete=KeepRule(0), remove_on_fail=KeepRule(1))
+    claim = replace(CLAIM, opts=opts)
+    assert after(Verdict.RETURNED, claim, policy) == Complete(KeepRule(0))
+    assert after(Verdict.CANCELLED, claim, policy) == Fail("why", keep=KeepRule(1))
+
+
+@pytest.mark.parametrize(
+    ("backoff", "failed", "expected"),
+    [
+        (None, 1, 0),
+        (Backoff("fixed", 0), 1, 0),
+        (Backoff("fixed", 100), 7, 100),
+        (Backoff("exponential", 100), 1, 100),
+        (Backoff("exponential", 100), 2, 200),
+        (Backoff("exponential", 100), 4, 800),
+        (Backoff("exponential", 100), 5000, MAX_DURATION_MS),
+        (Backoff("exponential", 0), 5000, 0),
+        (Backoff("somebody's strategy", 70), 3, 70),
+    ],
+)
+def test_backoff(backoff: Backoff | None, failed: int, expected: int) -> None:
+    assert backoff_ms(backoff, failed, 0.99) == expected
+
+
+@pytest.mark.parametrize(
+    ("share", "jitter", "expected"),
+    [(0.5, 0.0, 50), (0.5, 0.999, 99), (1.0, 0.0, 0), (1.0, 0.5, 50), (0.25, 0.5, 87)],
+)
+def test_jitter_takes_its_share_off(share: float, jitter: float, expected: int) -> None:
+    assert backoff_ms(Backoff("fixed", 100, share), 1, jitter) == expected
+
+
+@pytest.mark.parametrize(
+    ("settlement", "expected"),
+    [
+        (Complete(), "completed"),
+        (Retry("x", 0), "retried at once"),
+        (Retry("x", 2000), "retried in 2.0 s"),
+        (Fail("x"), "failed"),
+        (GiveBack(), "given back"),
+        (Abandon(), "abandoned"),
+    ],
+)
+def test_words(settlement: Settlement, expected: str) -> None:
+    assert words(settlement) == expected

@@ -1,0 +1,148 @@
+"""Adding jobs: the commands, and what their answers mean; pure.
+
+Jobs go in calls of a few and batches of many calls. Each call carries a request key (nonce of the
+caller, number of its batch, number in the batch), so that a call whose reply was lost is sent
+again and answered from memory. A change must keep: no call is ever executed twice.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from toril import __version__
+from toril.runtime.command import REAL_TIME, Command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from toril.runtime.newjob import PreparedJob
+
+JOBS_PER_CALL = 25
+"""Jobs in one EVALSHA; chosen: Redis serves others in between, every half millisecond."""
+
+JOBS_PER_BATCH = 500
+"""Jobs in one pipeline; chosen: round trips no longer count, what is lost with one is little."""
+
+BYTES_PER_CALL = 1024 * 1024
+"""Job data in one EVALSHA after which the next begins; chosen, as above."""
+
+BYTES_PER_BATCH = 16 * 1024 * 1024
+"""Job data in one pipeline after which the next begins; chosen: it is all held in memory."""
+
+VERSION = f"toril:{__version__}"
+"""What meta `version` says after a producer of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of one job.
+
+    Attributes:
+        id: the job's id.
+        is_duplicate: a job with this custom id was there, and was left as it is.
+        now_ms: the server's clock when it was added.
+    """
+
+    id: str
+    is_duplicate: bool
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddCall:
+    """One call that adds a few jobs.
+
+    Attributes:
+        indexes: which of all jobs are in it.
+        command: answers with what became of them, in order.
+    """
+
+    indexes: range
+    command: Command[list[Added]]
+
+
+@dataclass(slots=True)
+class RequestKey:
+    """One caller's name for its batches; used by one call of `add` or `add_bulk` at a time."""
+
+    nonce: str
+    batch: int = 0
+
+
+class RequestKeys:
+    """Request keys that are free to use; threads may share it.
+
+    Reused, because every key is remembered in Redis for some minutes. A key whose batch ended
+    with an exception does not come back: that batch may still be on its way.
+    """
+
+    def __init__(self) -> None:
+        self._free: deque[RequestKey] = deque()
+
+    def take(self) -> RequestKey:
+        """A key that nobody else uses, on its next batch."""
+        try:
+            key = self._free.pop()
+        except IndexError:
+            key = RequestKey(uuid.uuid4().hex)
+        key.batch += 1
+        return key
+
+    def give_back(self, key: RequestKey) -> None:
+        """The batch was answered."""
+        self._free.append(key)
+
+
+def batches(jobs: Sequence[PreparedJob]) -> Iterator[range]:
+    """Indexes of the jobs that go into one pipeline each, in order."""
+    return _slices(jobs, range(len(jobs)), JOBS_PER_BATCH, BYTES_PER_BATCH)
+
+
+def add_calls(
+    base: str, jobs: Sequence[PreparedJob], batch: range, key: RequestKey, *, version: str = ""
+) -> list[AddCall]:
+    """The calls of one batch, in order.
+
+    Args:
+        base: `P:Q:`.
+        jobs: all jobs, of which `batch` holds the indexes of this one.
+        batch: from `batches`.
+        key: names the batch.
+        version: for meta `version`; empty leaves it.
+    """
+    calls = _slices(jobs, batch, JOBS_PER_CALL, BYTES_PER_CALL)
+    return [
+        AddCall(call, _command(base, jobs[call.start : call.stop], key, number, version))
+        for number, call in enumerate(calls)
+    ]
+
+
+def _command(
+    base: str, jobs: Sequence[PreparedJob], key: RequestKey, number: int, version: str
+) -> Command[list[Added]]:
+    fields = [field for job in jobs for field in job.as_args()]
+    head = (REAL_TIME, key.nonce, key.batch, number, version)
+    return Command("add", (base,), (*head, *fields), _parse_added)
+
+
+def _parse_added(reply: Any) -> list[Added]:
+    now_ms, *rest = reply
+    pairs = zip(rest[::2], rest[1::2], strict=True)
+    return [Added(job_id.decode(), word == b"duplicated", int(now_ms)) for job_id, word in pairs]
+
+
+def _slices(
+    jobs: Sequence[PreparedJob], whole: range, max_jobs: int, max_bytes: int
+) -> Iterator[range]:
+    """Consecutive ranges of at most `max_jobs`, ended early once they hold `max_bytes`."""
+    start, size_bytes = whole.start, 0
+    for index in whole:
+        if index - start == max_jobs or size_bytes >= max_bytes:
+            yield range(start, index)
+            start, size_bytes = index, 0
+        size_bytes += len(jobs[index].data)
+    if start < whole.stop:
+        yield range(start, whole.stop)

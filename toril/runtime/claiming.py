@@ -1,0 +1,130 @@
+"""Commands that take and keep jobs: claim, adopt, renew, sweep, put a marker back; pure.
+
+A reply is taken as foreign input: numbers that are none count as 0, data and options that cannot
+be used make a claim `unreadable`, never an error. One bad job may not spoil a batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from toril.call import MAX_DATA_BYTES, MAX_OPTS_BYTES
+from toril.runtime.claim import Claim, Claimed, Refused
+from toril.runtime.command import REAL_TIME, Command
+from toril.runtime.limiter import NO_LIMIT_ARGS
+from toril.runtime.options import JobOpts, parse_opts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toril.runtime.claim import ClaimRequest, Marker
+
+
+def claim_jobs(
+    base: str,
+    request: ClaimRequest,
+    tokens: Sequence[str],
+    *,
+    worker_name: str = "",
+    now_ms: int | str = REAL_TIME,
+) -> Command[Claimed]:
+    """Take up to `request.count` jobs, one token each."""
+    args: list[str | bytes | int] = [now_ms, request.lock_ms, worker_name]
+    args += (MAX_DATA_BYTES, MAX_OPTS_BYTES)
+    args += NO_LIMIT_ARGS if request.limit is None else request.limit.as_args()
+    args += tokens[: request.count]
+    return Command("claim", (base,), tuple(args), _claimed)
+
+
+def adopt_jobs(base: str, tokens: Sequence[str]) -> Command[list[Claim]]:
+    """The active jobs that carry one of these tokens."""
+    args: list[str | bytes | int] = [REAL_TIME, MAX_DATA_BYTES, MAX_OPTS_BYTES, *tokens]
+    return Command("adopt", (base,), tuple(args), lambda reply: [_claim(job) for job in reply])
+
+
+def renew_locks(base: str, held: Sequence[Claim], lock_ms: int) -> Command[list[str]]:
+    """Renew or retake these locks; answers with the tokens of the jobs that are lost."""
+    triples = [part for claim in held for part in (claim.id, claim.token, claim.attempts_started)]
+    return Command("renew", (base,), (REAL_TIME, lock_ms, *triples), _texts)
+
+
+def sweep_stalled(
+    base: str, max_stalled: int, interval_ms: int, *, now_ms: int | str = REAL_TIME
+) -> Command[list[str]]:
+    """Recover stalled jobs, once per interval over all workers; answers with their ids."""
+    return Command("sweep", (base,), (now_ms, max_stalled, interval_ms), _texts)
+
+
+def put_back_marker(base: str, marker: Marker) -> Command[str]:
+    """Wake another worker instead of this one."""
+    return Command("put_back_marker", (base,), (REAL_TIME, marker.member), _text)
+
+
+def _claimed(reply: Any) -> Claimed:
+    stopped, limit_ttl_ms, next_ms, ghosts, refused_id, refused_field, jobs, now_ms = reply
+    return Claimed(
+        claims=tuple(_claim(job) for job in jobs),
+        refused=Refused(_text(refused_id), _text(refused_field)) if refused_id else None,
+        limit_ttl_ms=limit_ttl_ms,
+        next_delayed_ms=next_ms,
+        now_ms=int(now_ms),
+        gated=stopped == b"gated",
+        ghosts=ghosts,
+        more=stopped in {b"full", b"steps"},
+    )
+
+
+def _claim(job: Any) -> Claim:
+    job_id, token, name, data, raw_opts, data_bytes, opts_bytes, *numbers, deferred = job
+    timestamp, priority, ats, atm, stc, crashes, interruptions, processed_on = map(_int, numbers)
+    opts, unreadable = _readable(raw_opts, data_bytes, opts_bytes)
+    return Claim(
+        id=_text(job_id),
+        token=_text(token),
+        name=_text(name),
+        data=data or b"{}",
+        opts=opts,
+        raw_opts=raw_opts or b"{}",
+        timestamp_ms=timestamp,
+        priority=priority,
+        attempts_made=atm,
+        attempts_started=ats,
+        stalls=stc,
+        crashes=crashes,
+        interruptions=interruptions,
+        processed_on_ms=processed_on,
+        deferred_failure=None if deferred is None else _text(deferred),
+        unreadable=unreadable,
+    )
+
+
+def _readable(raw_opts: bytes, data_bytes: int, opts_bytes: int) -> tuple[JobOpts, str | None]:
+    """The options, and why the job cannot be run if it cannot."""
+    if opts_bytes > MAX_OPTS_BYTES:
+        return JobOpts(), _oversize("options", opts_bytes, MAX_OPTS_BYTES)
+    try:
+        opts = parse_opts(raw_opts)
+    except ValueError as error:
+        return JobOpts(), str(error)
+    if data_bytes > MAX_DATA_BYTES:
+        return opts, _oversize("data", data_bytes, MAX_DATA_BYTES)
+    return opts, None
+
+
+def _oversize(what: str, found: int, limit: int) -> str:
+    return f"job {what} are {found} bytes; at most {limit} are read"
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="surrogateescape")
+
+
+def _texts(reply: Any) -> list[str]:
+    return [_text(raw) for raw in reply]
+
+
+def _int(raw: bytes) -> int:
+    try:
+        return int(float(raw))
+    except (ValueError, OverflowError):
+        return 0

@@ -1,0 +1,191 @@
+"""How Redis is reached: URLs as redis-py takes them, connection pools, and its errors as ours.
+
+Every connection of the house is made here, with redis-py's own retries off: it cannot know what
+may be sent twice. A change must keep: no message and no representation shows a password.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.connection import parse_url as parse_async_url
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+from redis.retry import Retry
+
+from toril.errors import InvalidOption, RedisRefused, RedisUnavailable, TorilError
+
+SOCKET_TIMEOUT_S = 5.0
+"""Longest wait for a connection or a reply; chosen: scripts take milliseconds. A URL's
+`socket_timeout` and `socket_connect_timeout` win."""
+
+MAX_SLICE_MS = 2000
+"""Longest block of one producer's command; chosen: short enough to notice what leaves no event."""
+
+MAX_CONNECTIONS = 2**31
+"""No bound of our own: whoever calls from n threads wants n connections."""
+
+_KNOWN: tuple[tuple[tuple[type[Exception], ...], type[TorilError], str, str], ...] = (
+    (
+        (NoPermissionError,),
+        RedisRefused,
+        "does not permit this to the user",
+        "Its ACL has to allow the queue's keys, EVALSHA, SCRIPT LOAD and what the scripts call",
+    ),
+    (
+        (AuthenticationError, AuthorizationError),
+        RedisRefused,
+        "refuses the login",
+        "Check user and password of the URL",
+    ),
+    (
+        (OutOfMemoryError,),
+        RedisUnavailable,
+        "is out of memory and takes nothing new",
+        "Raise its maxmemory, or remove finished jobs",
+    ),
+    (
+        (ReadOnlyError,),
+        RedisUnavailable,
+        "is a read-only replica",
+        "Use the address of the primary",
+    ),
+    ((redis.TimeoutError,), RedisUnavailable, "did not answer in time", "It may be overloaded"),
+    (
+        (ClusterDownError, MasterDownError, TryAgainError),
+        RedisUnavailable,
+        "has no working primary now",
+        "It may come back by itself",
+    ),
+)
+"""redis-py's exceptions, most special first: ours, what happened, what to do."""
+
+_PASSING_CODES = (
+    "BUSY ",
+    "MISCONF ",
+    "NOREPLICAS ",
+    "MASTERDOWN ",
+    "LOADING ",
+    "OOM ",
+    "READONLY ",
+)
+"""Codes of replies that another try may not get; redis-py has no classes for all of them."""
+
+
+def open_pool(url: str, *, client_name: str | None = None) -> redis.ConnectionPool:
+    """A pool of blocking connections; nothing is connected yet.
+
+    Raises:
+        InvalidOption: a URL that redis-py cannot use.
+    """
+    options = _options(url, parse_url, Retry(NoBackoff(), 0), client_name)
+    pool = redis.ConnectionPool(**options)
+    _check_options(pool, url)
+    return pool
+
+
+def open_async_pool(url: str, *, client_name: str | None = None) -> redis.asyncio.ConnectionPool:
+    """A pool of asyncio connections; nothing is connected yet.
+
+    Raises:
+        InvalidOption: a URL that redis-py cannot use.
+    """
+    options = _options(url, parse_async_url, AsyncRetry(NoBackoff(), 0), client_name)
+    pool = redis.asyncio.ConnectionPool(**options)
+    _check_options(pool, url)
+    return pool
+
+
+def server_name(url: str) -> str:
+    """Which server a URL means, for messages: scheme, address and database, never a password."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}"
+    host = parts.hostname or "localhost"
+    address = f"[{host}]" if ":" in host else host
+    database = parts.path if parts.path[1:].isdigit() else ""
+    return f"{parts.scheme}://{address}:{parts.port or 6379}{database}"
+
+
+def slice_ms(pool: redis.ConnectionPool | redis.asyncio.ConnectionPool) -> int:
+    """Longest block of one command that leaves the socket's timeout room for the reply."""
+    socket_timeout_s: float | None = pool.connection_kwargs.get("socket_timeout")
+    if not socket_timeout_s:
+        return MAX_SLICE_MS
+    return max(1, min(MAX_SLICE_MS, round(socket_timeout_s * 500)))
+
+
+def translated(error: Exception, server: str) -> TorilError:
+    """Our exception for one of redis-py's: one that may pass, or one that would come again.
+
+    Args:
+        error: what redis-py raised.
+        server: from `server_name`.
+
+    Returns:
+        `RedisUnavailable` or `RedisRefused`.
+    """
+    text = str(error).strip().rstrip(".")
+    for kinds, verdict, what, remedy in _KNOWN:
+        if isinstance(error, kinds):
+            return verdict(f"Redis at {server} {what}: {text}. {remedy}")
+    if isinstance(error, redis.ConnectionError | OSError) or text.startswith(_PASSING_CODES):
+        return RedisUnavailable(f"Redis at {server} cannot be used now: {text}")
+    return RedisRefused(f"Redis at {server} refused a command: {text}")
+
+
+def _options(url: str, parse: Any, retry: Any, client_name: str | None) -> dict[str, Any]:
+    options = {
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": SOCKET_TIMEOUT_S,
+        "max_connections": MAX_CONNECTIONS,
+        **_parsed(url, parse),
+        "decode_responses": False,
+        "encoding": "utf-8",
+        "protocol": 2,
+        "retry": retry,
+        "retry_on_timeout": False,
+    }
+    return options if client_name is None else options | {"client_name": client_name}
+
+
+def _check_options(pool: Any, url: str) -> None:
+    """Make a connection for its checks and throw it away: what it does not know is found here."""
+    try:
+        pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, ValueError, redis.RedisError) as error:
+        raise InvalidOption(f"redis URL for {server_name(url)} cannot be used: {error}") from None
+
+
+def _parsed(url: str, parse: Any) -> dict[str, Any]:
+    if not isinstance(url, str) or not url.startswith(("redis://", "rediss://", "unix://")):
+        raise InvalidOption(
+            "redis is not a URL that can be used; expected redis://host:6379/0, "
+            "rediss://host:6379/0 (TLS), unix:///path/to/socket, or 'embedded'"
+        )
+    try:
+        options: dict[str, Any] = parse(url)
+        server_name(url)
+    except ValueError:
+        # Its own text is left out: after an unescaped `#` or `/` it quotes part of the password.
+        raise InvalidOption(
+            "redis URL cannot be read; expected redis://user:password@host:port/db with numbers "
+            "for port and db, and %23 %2F %3A %40 for # / : @ in the password"
+        ) from None
+    if url.startswith("unix://") and not options.get("path"):
+        raise InvalidOption("redis URL unix:// names no socket; expected unix:///path/to/socket")
+    return options

@@ -1,0 +1,142 @@
+"""What a producer says to Redis and hears from it, without saying how: programs for a driver.
+
+A program is a generator: it yields `Send` or `Pause` and is resumed with the replies. Everything
+that has an order or a decision lives in programs, once; the blocking and the asyncio driver only
+carry them out. Here are the pieces that every program uses: scripts that Redis has forgotten are
+loaded and only their calls repeated, and what a broken connection left unanswered is sent again.
+A change must keep: only calls that may be executed twice go through here (reads, limits, and adds
+by their request key).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from redis.exceptions import NoScriptError
+
+from toril.errors import RedisUnavailable
+from toril.runtime.scripts import script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toril.errors import TorilError
+    from toril.runtime.command import Command
+
+T = TypeVar("T")
+Packet = tuple[str | bytes | int, ...]
+
+RETRY_PAUSES_S = (0.05, 0.2, 0.5, 1.0)
+"""Waits before a broken exchange is tried again; chosen: long enough for a restarted Redis, short
+enough for a web request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """One pipeline, not a transaction.
+
+    Answered with one reply per packet, or an exception in its place. `RedisUnavailable` is thrown
+    in when the connection broke: then nothing is known.
+
+    Attributes:
+        packets: commands and their arguments.
+        is_blocking: the server may hold the reply back for a while.
+    """
+
+    packets: tuple[Packet, ...]
+    is_blocking: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """The program's result."""
+
+    value: T
+
+
+Program = Generator[Send | Pause, list[Any], T]
+
+
+def advance(program: Program[T], answer: list[Any] | TorilError | None) -> Send | Pause | Done[T]:
+    """What a program wants next.
+
+    Args:
+        program: the program.
+        answer: to what it wanted last: replies (none after a pause), or why there are none; None
+            at its start.
+
+    Raises:
+        TorilError: whatever the program raises.
+    """
+    try:
+        if answer is None:
+            return next(program)
+        return program.send(answer) if isinstance(answer, list) else program.throw(answer)
+    except StopIteration as stop:
+        return Done(stop.value)
+
+
+def call(command: Command[T]) -> Program[T]:
+    """Run one command.
+
+    Raises:
+        RedisUnavailable: still no connection after the last try.
+        RedisRefused: the script answered with an error.
+    """
+    (result,) = yield from call_all([command])
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def call_all(commands: Sequence[Command[T]]) -> Program[list[T | Exception]]:
+    """Run commands in one pipeline; an error of one is its result and does not stop the others.
+
+    Raises:
+        RedisUnavailable: still no connection after the last try; nothing is known.
+    """
+    replies = yield from send([_packet(command) for command in commands])
+    forgotten = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    if forgotten:
+        names = sorted({commands[at].script for at in forgotten})
+        loads: list[Packet] = [("SCRIPT", "LOAD", script(name).text) for name in names]
+        again = yield from send(loads + [_packet(commands[at]) for at in forgotten])
+        for at, reply in zip(forgotten, again[len(loads) :], strict=True):
+            replies[at] = reply
+    failures = [_failure(reply) for reply in replies]
+    trios = zip(commands, replies, failures, strict=True)
+    return [failure or command.parse(reply) for command, reply, failure in trios]
+
+
+def send(packets: Sequence[Packet]) -> Program[list[Any]]:
+    """Send packets until they are answered, or the last try has failed.
+
+    Raises:
+        RedisUnavailable: still no connection after the last try.
+    """
+    for pause_s in RETRY_PAUSES_S:
+        try:
+            return (yield Send(tuple(packets)))
+        except RedisUnavailable:
+            yield Pause(pause_s)
+    return (yield Send(tuple(packets)))
+
+
+def _failure(reply: Any) -> Exception | None:
+    if isinstance(reply, NoScriptError):
+        return RedisUnavailable("Redis forgets scripts as they are loaded")
+    return reply if isinstance(reply, Exception) else None
+
+
+def _packet(command: Command[Any]) -> Packet:
+    sha = script(command.script).sha
+    return ("EVALSHA", sha, len(command.keys), *command.keys, *command.args)

@@ -1,0 +1,96 @@
+"""Job data as JSON text: strict where json.dumps is not, and it says where the fault is; pure.
+
+Node has to read what is written here, so NaN, infinity and lone surrogates are refused. The path
+to a fault is looked for only after the encoder has refused the whole.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from toril.call import MAX_DATA_BYTES
+from toril.errors import DataTooLarge, InvalidJobData
+from toril.units import format_bytes
+
+NO_DATA = b"{}"
+"""What BullMQ stores for a job without data."""
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def data_text(data: Any, limit_bytes: int = MAX_DATA_BYTES) -> bytes:
+    """UTF-8 JSON text of a job's data; `{}` for None.
+
+    Raises:
+        InvalidJobData: not JSON; names the place and the type.
+        DataTooLarge: longer than `limit_bytes`.
+    """
+    if data is None:
+        return NO_DATA
+    try:
+        text = _encode(data).encode()
+    except RecursionError:
+        raise InvalidJobData("job data is nested too deeply; expected fewer levels") from None
+    except (TypeError, ValueError) as error:
+        raise InvalidJobData(f"job data is not JSON: {_fault(data) or error}") from None
+    if len(text) > limit_bytes:
+        raise DataTooLarge(
+            f"job data is {format_bytes(len(text))} ({len(text)} bytes) of JSON; expected at most "
+            f"{format_bytes(limit_bytes)}. Store it elsewhere and put its address into the job",
+            size_bytes=len(text),
+            limit_bytes=limit_bytes,
+        )
+    return text
+
+
+def _fault(data: Any) -> str:
+    """Where the data stops being JSON, and why; empty when nothing is found."""
+    pending: list[tuple[str, Any]] = [("data", data)]
+    seen: set[int] = set()
+    while pending:
+        path, value = pending.pop()
+        if reason := _reason(value):
+            return f"{path} is {reason}"
+        if isinstance(value, dict | list | tuple):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            pending.extend(_members(path, value))
+    return ""
+
+
+def _members(path: str, value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> list[Any]:
+    if not isinstance(value, dict):
+        return [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+    keys = [(f"the key {key!r} of {path}", _Key(key)) for key in value]
+    return keys + [(f"{path}[{key!r}]", item) for key, item in value.items()]
+
+
+class _Key:
+    """A mapping's key on its way through the search, where fewer types are allowed."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+
+def _reason(value: Any) -> str:
+    match value:
+        case _Key(key=str() | float() as key):
+            return _reason(key)
+        case _Key(key=key):
+            return "" if key is None or isinstance(key, int) else f"of type {_type_name(key)}"
+        case float() if not math.isfinite(value):
+            return f"{value}, which JSON cannot write"
+        case str() if any("\ud800" <= character <= "\udfff" for character in value):
+            return "text with a lone surrogate, which is no UTF-8"
+        case None | str() | int() | float() | dict() | list() | tuple():
+            return ""
+    return f"of type {_type_name(value)}, which JSON does not have"
+
+
+def _type_name(value: Any) -> str:
+    return type(value).__qualname__

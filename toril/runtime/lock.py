@@ -1,0 +1,108 @@
+"""Keeps the locks of every held job fresh, whatever the children do.
+
+A claim is held from the tick it was claimed until its settlement is sent. A change must keep:
+every lock is renewed before half of its time has passed, and no error ends the renewing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from toril.errors import TorilError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from toril.runtime.claim import Claim
+    from toril.runtime.store import Store
+
+RENEWALS_PER_LOCK = 4
+"""Renewals in the time a lock holds; given by BullMQ's worker, which ticks as often."""
+
+_AGAIN_S = 0.25
+"""Pause after a renewal that failed, seconds, if the interval is not shorter; chosen."""
+
+
+class LockKeeper:
+    """The held claims, and the task that renews their locks.
+
+    Args:
+        store: the queue.
+        lock_ms: how long a lock holds.
+        on_lost: called on the loop, once for each held claim that turns out to be lost; the claim
+            is not held any more then. It must not raise.
+        on_error: called when a renewal failed; the next one follows soon.
+        interval_s: between renewals, seconds; a quarter of the lock's time when None.
+            `math.inf` never renews by itself (tests of what happens then).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        lock_ms: int,
+        on_lost: Callable[[Claim], None],
+        *,
+        on_error: Callable[[TorilError], None] = lambda _error: None,
+        interval_s: float | None = None,
+    ) -> None:
+        self._store = store
+        self._lock_ms = lock_ms
+        self._on_lost = on_lost
+        self._on_error = on_error
+        quarter_s = lock_ms / 1000 / RENEWALS_PER_LOCK
+        self._interval_s = quarter_s if interval_s is None else interval_s
+        self._held: dict[str, Claim] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def held(self) -> tuple[Claim, ...]:
+        """The claims whose locks are renewed."""
+        return tuple(self._held.values())
+
+    def hold(self, claims: Iterable[Claim]) -> None:
+        """Renew these from now on."""
+        self._held.update((claim.token, claim) for claim in claims)
+
+    def release(self, claim: Claim) -> None:
+        """Renew this one no more; a claim that is not held is no mistake."""
+        self._held.pop(claim.token, None)
+
+    async def renew_now(self) -> None:
+        """Renew or retake all; after a reconnect, before anything is claimed or settled.
+
+        Raises:
+            RedisUnavailable: not now; everything stays held.
+            RedisRefused: the script ended in an error that would come again.
+        """
+        for claim in await self._store.renew(self.held, self._lock_ms):
+            # Settled meanwhile: its lock is gone because it is done.
+            if self._held.pop(claim.token, None) is not None:
+                self._on_lost(claim)
+
+    def start(self) -> None:
+        """Renew by the clock from now on."""
+        if self._task is None and self._interval_s != float("inf"):
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="lock keeper")
+
+    async def stop(self) -> None:
+        """Renew no more; what is held stays so until its locks run out."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_s = loop.time() + self._interval_s
+        # Not `True`: before Python 3.12 redis-py's wait_for may swallow the cancellation.
+        while self._task is not None:
+            await asyncio.sleep(next_s - loop.time())
+            next_s = loop.time() + self._interval_s
+            try:
+                await self.renew_now()
+            except TorilError as error:
+                self._on_error(error)
+                next_s = loop.time() + min(_AGAIN_S, self._interval_s)

@@ -1,0 +1,85 @@
+#!lua flags=allow-oom
+-- Takes up to one runnable job per token and locks it. BullMQ layout: move to active, for k jobs.
+--
+-- KEYS[1]  base
+-- ARGV     now_ms, lock_ms, worker name or '', max_data_bytes, max_opts_bytes,
+--          configured limit: tokens, per_us, burst, revision (four times '' for none), tokens...
+-- Returns  {stopped, limit_ttl_ms, next_delayed_ms, ghosts, refused_id, refused_field, {job...},
+--          now_ms}
+--          stopped: 'full' (a job for every token) | 'empty' | 'gated' (paused, or as many active
+--          as allowed) | 'limited' | 'refused' (the next job needs what is not built: it stays
+--          where it is) | 'steps' (too many ghosts for one call: ask again)
+--          job: see lib/jobs.lua
+-- Events   waiting (promoted), active
+--
+-- include lib/clock.lua
+-- include lib/shape.lua
+-- include lib/bucket.lua
+-- include lib/promote.lua
+-- include lib/jobs.lua
+-- include lib/take.lua
+local GHOSTS_MAX = 100
+local FIRST_TOKEN = 10
+
+local base = KEYS[1]
+local now_ms, now_us = clock(ARGV[1])
+local want = #ARGV - FIRST_TOKEN + 1
+
+check_shape(base, 'wait', 'active', 'prioritized', 'delayed', 'marker', 'events', 'pc', 'limiter')
+local max, duration_ms = unpack(redis.call('HMGET', base .. 'meta', 'max', 'duration'))
+local window = {max = tonumber(max or ''), duration_ms = tonumber(duration_ms or '')}
+local bucket, is_new = bucket_configured(bucket_read(base, now_us), bucket_from_args(ARGV, 6))
+
+promote(base, now_ms)
+
+local jobs, ghosts, stopped, limit_ttl_ms, refused = {}, 0, 'full', 0, {}
+while #jobs < want do
+  limit_ttl_ms = math.max(window_ttl_ms(base, window), bucket_ttl_ms(bucket))
+  if limit_ttl_ms > 0 then
+    stopped = 'limited'
+    break
+  elseif is_gated(base) then
+    stopped = 'gated'
+    break
+  elseif ghosts == GHOSTS_MAX then
+    stopped = 'steps'
+    break
+  end
+  local id, source = next_id(base)
+  if not id then
+    redis.call('DEL', base .. 'pc')
+    stopped = 'empty'
+    break
+  end
+  local job = id:sub(1, 2) ~= '0:' and peek_job(base, id) or nil
+  local unbuilt = job and unbuilt_feature(job)
+  if unbuilt then
+    stopped, refused = 'refused', {id, unbuilt}
+    break
+  elseif not job then
+    remove_next(base, id, source)
+    ghosts = ghosts + 1
+  else
+    take(base, id, source)
+    if not job.defa then
+      count_in_window(base, window)
+      is_new = bucket_spend(bucket) or is_new
+    end
+    local token = ARGV[FIRST_TOKEN + #jobs]
+    prepare(base, job, token, ARGV[2], ARGV[3], now_ms)
+    jobs[#jobs + 1] = job_reply(job, token, tonumber(ARGV[4]), tonumber(ARGV[5]))
+  end
+end
+
+if is_new then
+  bucket_write(base, bucket, now_us)
+end
+if #jobs > 0 then
+  redis.call('ZADD', base .. 'marker', 0, '0')
+end
+local first = redis.call('ZRANGE', base .. 'delayed', 0, 0, 'WITHSCORES')
+local next_delayed_ms = first[2] and math.floor(tonumber(first[2]) / SCORE_PER_MS) or 0
+return {
+  stopped, limit_ttl_ms, next_delayed_ms, ghosts, refused[1] or '', refused[2] or '', jobs,
+  int(now_ms),
+}

@@ -1,0 +1,38 @@
+#!lua flags=allow-oom
+-- Ends a job for good without a result. BullMQ layout: move to finished, failed.
+--
+-- KEYS[1]  base
+-- ARGV     now_ms, id, token, ats, reason, stack or '', stack_limit or '', attempts,
+--          keep_count, keep_age_s or '', keep_limit, counts_as ('attempt' | 'crash'),
+--          verdict, detail (JSON), usage (JSON)
+-- Returns  'done' | 'already' | 'lost' | 'gone'; only 'done' changes anything
+-- Events   failed, retries-exhausted (attempts made reach attempts), drained
+--
+-- include lib/clock.lua
+-- include lib/trace.lua
+-- include lib/finish.lua
+local base, id, token = KEYS[1], ARGV[2], ARGV[3]
+local now_ms = clock(ARGV[1])
+
+local state = claim_state(base, id, token, ARGV[4])
+if state ~= 'ours' then
+  return state
+end
+check_settlement(base, 'failed')
+
+leave_verdict(base, id, token, ARGV[13], ARGV[14], ARGV[15])
+leave_failure(base, id, ARGV[5], ARGV[6], ARGV[7])
+leave_active(base, id)
+trim_events(base)
+release_dedup(base, id, redis.call('HGET', base .. id, 'deid'))
+if ARGV[12] == 'crash' then
+  count_up(base, id, 't:crashes')
+end
+local made = count_up(base, id, 'atm')
+local keep = {count = ARGV[9], age_s = ARGV[10], limit = ARGV[11]}
+keep_or_drop(base, id, now_ms, 'failed', 'failedReason', ARGV[5], keep)
+if made >= tonumber(ARGV[8]) then
+  emit(base, 'retries-exhausted', 'jobId', id, 'attemptsMade', int(made))
+end
+emit_drained(base)
+return 'done'

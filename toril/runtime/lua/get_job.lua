@@ -1,0 +1,9 @@
+#!lua flags=no-writes
+-- A whole job.
+--
+-- KEYS[1]  base
+-- ARGV     now_ms, id
+-- Returns  {field, value, …}; empty = there is no such job
+-- Protocol section 2.1
+--
+return redis.call('HGETALL', KEYS[1] .. ARGV[2])

@@ -1,0 +1,65 @@
+-- include lib/clock.lua
+-- Our global token bucket, in the hash `toril:limit`: {tokens, per_us, burst, revision, level, at}.
+-- The level counts units of 1/per_us token: a claim costs per_us units, a microsecond brings
+-- `tokens` units, burst * per_us is the brim. All are exact integers below 2^53.
+-- Missing level or time means a full bucket, never "no limit".
+
+local function bucket_read(base, now_us)
+  local f = redis.call(
+    'HMGET', base .. 'toril:limit', 'tokens', 'per_us', 'burst', 'revision', 'level', 'at'
+  )
+  local tokens, per_us, burst = tonumber(f[1] or ''), tonumber(f[2] or ''), tonumber(f[3] or '')
+  if not (tokens and per_us and burst) then
+    return nil
+  end
+  local bucket = {tokens = tokens, per_us = per_us, burst = burst, revision = tonumber(f[4] or '0')}
+  local brim = burst * per_us
+  local level, at = tonumber(f[5] or ''), tonumber(f[6] or '')
+  bucket.level = brim
+  if level and at then
+    local gain = math.max(0, now_us - at) * tokens
+    if gain < brim - level then
+      bucket.level = level + gain
+    end
+  end
+  return bucket
+end
+
+-- The same number of tokens under another limit, clipped to its burst.
+local function bucket_carry(old, new)
+  local whole = math.floor(old.level / old.per_us)
+  if whole >= new.burst then
+    return new.burst * new.per_us
+  end
+  local part = math.floor(old.level % old.per_us / old.per_us * new.per_us)
+  return whole * new.per_us + math.min(part, new.per_us - 1)
+end
+
+-- The limit to apply when a configuration brings `wanted` (or nil): it counts only where no limit
+-- is or where its revision is higher. Second value: whether it has to be written.
+local function bucket_configured(current, wanted)
+  if not wanted or (current and wanted.revision <= current.revision) then
+    return current, false
+  end
+  wanted.level = current and bucket_carry(current, wanted) or wanted.burst * wanted.per_us
+  return wanted, true
+end
+
+local function bucket_write(base, bucket, now_us)
+  redis.call(
+    'HSET', base .. 'toril:limit', 'tokens', int(bucket.tokens), 'per_us', int(bucket.per_us),
+    'burst', int(bucket.burst), 'revision', int(bucket.revision),
+    'level', int(bucket.level), 'at', int(now_us)
+  )
+end
+
+-- {tokens, per_us, burst, revision} as they stand in ARGV from `first` on; nil where '' stands.
+local function bucket_from_args(args, first)
+  if args[first] == '' then
+    return nil
+  end
+  return {
+    tokens = tonumber(args[first]), per_us = tonumber(args[first + 1]),
+    burst = tonumber(args[first + 2]), revision = tonumber(args[first + 3]),
+  }
+end

@@ -1,0 +1,28 @@
+-- include lib/keep.lua
+-- include lib/events.lua
+-- include lib/settle.lua
+-- The end of a job, completed or failed: effects and their order are BullMQ's.
+
+-- Second half of a finish, after the outcome's own fields: keep or drop, event, drained.
+-- `set` is 'completed' or 'failed', `field` the hash field and event field of the value.
+local function keep_or_drop(base, id, now_ms, set, field, value, keep)
+  local count = tonumber(keep.count)
+  if count == 0 then
+    drop_keys(base, id)
+  else
+    redis.call('ZADD', base .. set, int(now_ms), id)
+    redis.call('HSET', base .. id, field, value, 'finishedOn', int(now_ms))
+    if set == 'failed' then
+      redis.call('HDEL', base .. id, 'defa')
+    end
+    trim_finished(base, set, now_ms, count, keep.age_s, keep.limit)
+  end
+  emit(base, set, 'jobId', id, field, value, 'prev', 'active')
+end
+
+local function emit_drained(base)
+  if redis.call('LLEN', base .. 'wait') == 0 and redis.call('LLEN', base .. 'active') == 0
+    and redis.call('ZCARD', base .. 'prioritized') == 0 then
+    emit(base, 'drained')
+  end
+end

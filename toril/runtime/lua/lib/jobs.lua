@@ -1,0 +1,47 @@
+-- A claimed job as the worker reads it.
+
+local FIELDS = {
+  'name', 'timestamp', 'priority', 'ats', 'atm', 'stc', 't:crashes',
+  't:interruptions', 'defa', 'processedOn', 'rjk', 'parentKey', 'deid',
+}
+
+-- Everything about a job but its data and options; nil for a ghost (no job under that id, or
+-- another type than a hash).
+local function peek_job(base, id)
+  local values = redis.pcall('HMGET', base .. id, unpack(FIELDS))
+  if values.err then
+    return nil
+  end
+  local job = {id = id, key = base .. id}
+  for i, field in ipairs(FIELDS) do
+    job[field] = values[i] or nil
+  end
+  job.data_bytes = redis.call('HSTRLEN', job.key, 'data')
+  job.opts_bytes = redis.call('HSTRLEN', job.key, 'opts')
+  if not job.name and job.data_bytes == 0 and job.opts_bytes == 0 then
+    return nil
+  end
+  return job
+end
+
+-- The word for a feature that the job needs and that is not built, or nil. To run such a job
+-- without it would end a schedule, hold up a flow, or lose the successor that a producer left.
+local function unbuilt_feature(job)
+  if job.rjk or job.parentKey then
+    return job.rjk and 'rjk' or 'parentKey'
+  end
+  local opts = job.deid and redis.call('HGET', job.key, 'opts') or ''
+  return opts:find('"keepLastIfActive"%s*:%s*true') and 'keepLastIfActive' or nil
+end
+
+-- The job as a flat array; fields over their size limit are not read: their size says so.
+local function job_reply(job, token, max_data_bytes, max_opts_bytes)
+  local data = job.data_bytes <= max_data_bytes and redis.call('HGET', job.key, 'data')
+  local opts = job.opts_bytes <= max_opts_bytes and redis.call('HGET', job.key, 'opts')
+  return {
+    job.id, token, job.name or '', data or '', opts or '', job.data_bytes, job.opts_bytes,
+    job.timestamp or '', job.priority or '', job.ats or '', job.atm or '',
+    job.stc or '', job['t:crashes'] or '', job['t:interruptions'] or '', job.processedOn or '',
+    job.defa or false,
+  }
+end

@@ -1,0 +1,35 @@
+-- include lib/clock.lua
+-- include lib/own.lua
+-- include lib/shape.lua
+-- What every settlement has in common: out of `active`, lock gone, verdict on the job.
+
+-- Errors out before the first write where a key that the settlement will write has another type.
+local function check_settlement(base, ...)
+  check_shape(base, 'active', 'stalled', 'events', 'meta', 'wait', 'prioritized', 'marker', ...)
+end
+
+-- An integer of the job's hash, 0 where it is missing or none.
+local function counter(base, id, field)
+  return tonumber(redis.call('HGET', base .. id, field) or '') or 0
+end
+
+-- HINCRBY that cannot fail half-way on a field that is no integer; returns the new value.
+local function count_up(base, id, field)
+  local value = counter(base, id, field) + 1
+  redis.call('HSET', base .. id, field, int(value))
+  return value
+end
+
+local function leave_active(base, id)
+  redis.call('DEL', base .. id .. ':lock')
+  redis.call('SREM', base .. 'stalled', id)
+  redis.call('LREM', base .. 'active', -1, id)
+end
+
+-- Our own fields. t:settled makes a repeated settlement harmless.
+local function leave_verdict(base, id, token, verdict, detail, usage)
+  redis.call(
+    'HSET', base .. id, 't:settled', token, 't:verdict', verdict, 't:detail', detail,
+    't:usage', usage
+  )
+end

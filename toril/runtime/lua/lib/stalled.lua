@@ -1,0 +1,48 @@
+-- include lib/events.lua
+-- include lib/enqueue.lua
+-- What a sweep does to one suspect, and how the next sweep's suspects are noted.
+
+local STALLED_TOO_OFTEN = 'job stalled more than allowable limit'
+local CHUNK = 1000
+
+-- Jobs of a living scheduler never fail for stalling.
+local function is_scheduled(base, scheduler)
+  if not scheduler then
+    return false
+  end
+  return redis.call('EXISTS', base .. 'repeat:' .. scheduler) == 1
+    or redis.pcall('ZSCORE', base .. 'repeat', scheduler) ~= false
+end
+
+-- True when the job went back to be run next. What is no job (any more) only leaves `active`.
+local function recover(base, id, max_stalled)
+  if id:sub(1, 2) == '0:' then
+    redis.call('LREM', base .. 'active', 1, id)
+    return false
+  end
+  if redis.call('EXISTS', base .. id .. ':lock') == 1
+    or redis.call('LREM', base .. 'active', 1, id) == 0 then
+    return false
+  end
+  local fields = redis.pcall('HMGET', base .. id, 'stc', 'rjk')
+  if fields.err or redis.call('EXISTS', base .. id) == 0 then
+    return false
+  end
+  local stalls = (tonumber(fields[1] or '') or 0) + 1
+  redis.call('HSET', base .. id, 'stc', int(stalls))
+  if stalls > max_stalled and not is_scheduled(base, fields[2]) then
+    redis.call('HSET', base .. id, 'defa', STALLED_TOO_OFTEN)
+  end
+  push_tail(base, id)
+  emit(base, 'waiting', 'jobId', id, 'prev', 'active')
+  emit(base, 'stalled', 'jobId', id)
+  return true
+end
+
+-- Every active job is a suspect until it is renewed or settled.
+local function suspect_active(base)
+  local ids = redis.call('LRANGE', base .. 'active', 0, -1)
+  for first = 1, #ids, CHUNK do
+    redis.call('SADD', base .. 'stalled', unpack(ids, first, math.min(first + CHUNK - 1, #ids)))
+  end
+end

@@ -1,0 +1,70 @@
+-- include lib/clock.lua
+-- include lib/events.lua
+-- One job's way from the runnable ones into `active`: its limits, where it stands, its lock.
+
+-- Milliseconds until BullMQ's rate limit lets a job pass, 0 when it does. A limiter that never
+-- expires does not block.
+local function window_ttl_ms(base, window)
+  local count = window.max and tonumber(redis.call('GET', base .. 'limiter') or '0') or 0
+  if not window.max or count < window.max then
+    return 0
+  end
+  return math.max(0, redis.call('PTTL', base .. 'limiter'))
+end
+
+-- A `max` without a duration has no window to count in (BullMQ's own fetch stumbles there and
+-- leaves the job half fetched); such a queue runs unlimited.
+local function count_in_window(base, window)
+  if window.max and window.duration_ms and redis.call('INCR', base .. 'limiter') == 1 then
+    redis.call('PEXPIRE', base .. 'limiter', math.floor(math.abs(window.duration_ms)))
+  end
+end
+
+-- Milliseconds until the bucket holds a token, 0 when it does or there is none.
+local function bucket_ttl_ms(bucket)
+  if not bucket or bucket.level >= bucket.per_us then
+    return 0
+  end
+  return math.ceil((bucket.per_us - bucket.level) / bucket.tokens / 1000)
+end
+
+-- One claim; true when there is a bucket that has to be written.
+local function bucket_spend(bucket)
+  if bucket then
+    bucket.level = bucket.level - bucket.per_us
+  end
+  return bucket ~= nil
+end
+
+-- The next id and the key it stands in; jobs without a priority come first.
+local function next_id(base)
+  local id = redis.call('LINDEX', base .. 'wait', -1)
+  if id then
+    return id, 'wait'
+  end
+  return redis.call('ZRANGE', base .. 'prioritized', 0, 0)[1], 'prioritized'
+end
+
+local function remove_next(base, id, source)
+  if source == 'wait' then
+    redis.call('RPOP', base .. 'wait')
+  else
+    redis.call('ZREM', base .. 'prioritized', id)
+  end
+end
+
+local function take(base, id, source)
+  remove_next(base, id, source)
+  redis.call('LPUSH', base .. 'active', id)
+end
+
+local function prepare(base, job, token, lock_ms, worker, now_ms)
+  redis.call('SET', job.key .. ':lock', token, 'PX', lock_ms)
+  emit(base, 'active', 'jobId', job.id, 'prev', 'waiting')
+  job.processedOn = int(now_ms)
+  job.ats = int((tonumber(job.ats or '') or 0) + 1)
+  redis.call('HSET', job.key, 'processedOn', job.processedOn, 'ats', job.ats)
+  if worker ~= '' then
+    redis.call('HSET', job.key, 'pb', worker)
+  end
+end

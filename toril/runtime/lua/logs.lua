@@ -1,0 +1,9 @@
+#!lua flags=no-writes
+-- A job's log lines, oldest first.
+--
+-- KEYS[1]  base
+-- ARGV     now_ms, id, first, last (as LRANGE counts)
+-- Returns  {line, …}
+-- Protocol section 1.2
+--
+return redis.call('LRANGE', KEYS[1] .. ARGV[2] .. ':logs', ARGV[3], ARGV[4])

@@ -1,0 +1,54 @@
+#!lua flags=allow-oom
+-- Ends an attempt that will be tried again: at once (delay 0) or after a delay.
+-- BullMQ layout: retry job, and move to delayed.
+--
+-- KEYS[1]  base
+-- ARGV     now_ms, id, token, ats, delay_ms, counts_as ('attempt' | 'crash'), lifo ('1' | ''),
+--          reason, stack or '', stack_limit or '', verdict, detail (JSON), usage (JSON)
+-- Returns  'done' | 'already' | 'lost' | 'gone'; only 'done' changes anything
+-- Events   at once: waiting (of promoted jobs, then of this one); after a delay: delayed
+--
+-- include lib/clock.lua
+-- include lib/trace.lua
+-- include lib/settle.lua
+-- include lib/promote.lua
+local base, id, token, delay_ms = KEYS[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
+local now_ms = clock(ARGV[1])
+
+local state = claim_state(base, id, token, ARGV[4])
+if state ~= 'ours' then
+  return state
+end
+check_settlement(base, 'delayed', 'pc')
+
+if delay_ms == 0 then
+  promote(base, now_ms)
+end
+leave_verdict(base, id, token, ARGV[11], ARGV[12], ARGV[13])
+leave_failure(base, id, ARGV[8], ARGV[9], ARGV[10])
+leave_active(base, id)
+if ARGV[6] == 'crash' then
+  count_up(base, id, 't:crashes')
+else
+  count_up(base, id, 'atm')
+end
+
+if delay_ms > 0 then
+  local at_ms = now_ms + delay_ms
+  redis.call('HSET', base .. id, 'delay', int(delay_ms))
+  redis.call('ZADD', base .. 'delayed', int(delayed_score(base, at_ms)), id)
+  emit_trimmed(base, 'delayed', 'jobId', id, 'delay', int(at_ms))
+  delay_mark(base)
+  return 'done'
+end
+
+local priority = counter(base, id, 'priority')
+if priority ~= 0 then
+  push_prio(base, priority, id)
+elseif ARGV[7] == '1' then
+  push_tail(base, id)
+else
+  push_head(base, id)
+end
+emit_trimmed(base, 'waiting', 'jobId', id, 'prev', 'active')
+return 'done'

@@ -1,0 +1,34 @@
+#!lua flags=allow-oom
+-- Recovers jobs whose worker went away: suspected at an earlier sweep and without a lock now.
+-- BullMQ layout: move stalled jobs to wait. One sweep per interval over all workers of a queue.
+-- Its loops are as long as `active` is, which the workers' concurrency bounds.
+--
+-- KEYS[1]  base
+-- ARGV     now_ms, max_stalled, interval_ms
+-- Returns  {id...} recovered; empty too when another worker swept within the interval
+-- Events   waiting and stalled of each
+--
+-- include lib/clock.lua
+-- include lib/shape.lua
+-- include lib/events.lua
+-- include lib/enqueue.lua
+-- include lib/stalled.lua
+local base = KEYS[1]
+local now_ms = clock(ARGV[1])
+if redis.call('EXISTS', base .. 'stalled-check') == 1 then
+  return {}
+end
+check_shape(base, 'stalled', 'active', 'wait', 'marker', 'events', 'meta')
+
+redis.call('SET', base .. 'stalled-check', int(now_ms), 'PX', ARGV[3])
+trim_events(base)
+local suspects = redis.call('SMEMBERS', base .. 'stalled')
+redis.call('DEL', base .. 'stalled')
+local recovered = {}
+for _, id in ipairs(suspects) do
+  if recover(base, id, tonumber(ARGV[2])) then
+    recovered[#recovered + 1] = id
+  end
+end
+suspect_active(base)
+return recovered

@@ -1,0 +1,229 @@
+"""`NewJob`: what a caller may ask for when adding a job, its checks, and its stored form; pure.
+
+Everything is checked here, before anything is sent. A change must keep: what is stored is what
+Node's `queue.add` would have stored for the same options.
+Source: bullmq-protocol sections 2.2 and 3.5; observed with bullmq 6.7.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import KW_ONLY, dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from toril.call import MAX_DATA_BYTES, MAX_OPTS_BYTES
+from toril.errors import InvalidInput, InvalidOption
+from toril.runtime.jobdata import data_text
+from toril.runtime.keys import check_job_id
+from toril.runtime.options import Backoff, KeepRule
+from toril.units import duration_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_PRIORITY = 2**21 - 1
+"""Highest priority number; given by BullMQ: the score beside it stays an exact double."""
+
+MAX_ATTEMPTS = 2**31 - 1
+"""Chosen: any number that someone means."""
+
+MAX_TIME_MS = 2**41 - 1
+"""Latest due time, epoch ms (in 2039); given by BullMQ: the score is ms x 4096 in a double."""
+
+KeepOption = bool | int | KeepRule
+
+
+class JobDefaults(TypedDict, total=False):
+    """Options that a queue can give to every job; meanings as in `NewJob`."""
+
+    delay: str | timedelta | None
+    priority: int | None
+    lifo: bool | None
+    attempts: int | None
+    backoff: Backoff | str | timedelta | None
+    remove_on_complete: KeepOption | None
+    remove_on_fail: KeepOption | None
+
+
+class AddOptions(JobDefaults, total=False):
+    """Options of one job; meanings as in `NewJob`."""
+
+    job_id: str | None
+    timestamp: int | datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be added; None leaves an option to the queue's defaults, then to BullMQ's.
+
+    Attributes:
+        name: what to do; a processor may choose its function by it.
+        data: anything JSON can say; None is stored as `{}`.
+        job_id: an id of your own: a second job with it is not added while the first is there.
+        delay: not before this has passed, `"10s"` or a timedelta.
+        priority: 1 (first) to 2097151; 0 is none, and jobs without run before all others.
+        lifo: run next instead of last; has no effect on delayed and prioritized jobs.
+        attempts: total tries.
+        backoff: wait before a retry; a bare `"1s"` is a fixed one.
+        remove_on_complete: True drops the job when it has completed, a number keeps the newest so
+            many, False keeps all; likewise `remove_on_fail`.
+        timestamp: creation time, epoch milliseconds or a datetime with a time zone, from which a
+            delay counts; the server's clock otherwise.
+    """
+
+    name: str
+    data: Any = None
+    _: KW_ONLY
+    job_id: str | None = None
+    delay: str | timedelta | None = None
+    priority: int | None = None
+    lifo: bool | None = None
+    attempts: int | None = None
+    backoff: Backoff | str | timedelta | None = None
+    remove_on_complete: KeepOption | None = None
+    remove_on_fail: KeepOption | None = None
+    timestamp: int | datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedJob:
+    """A job that passed every check, in the form in which it is stored.
+
+    Attributes:
+        custom_id: empty for an automatic one.
+        name: as it is.
+        data: JSON text.
+        opts: JSON text of the options, BullMQ's names.
+        timestamp: epoch milliseconds; empty for the server's clock.
+        delay_ms: 0 for none.
+        priority: 0 for none.
+        lifo: run next.
+    """
+
+    custom_id: str
+    name: str
+    data: bytes
+    opts: bytes
+    timestamp: str
+    delay_ms: int
+    priority: int
+    lifo: bool
+
+    def as_args(self) -> tuple[str | bytes | int, ...]:
+        """The job as `add.lua` takes it."""
+        lifo = "lifo" if self.lifo else ""
+        prepared = (self.custom_id, self.name, self.data, self.opts, self.timestamp)
+        return (*prepared, self.delay_ms, self.priority, lifo)
+
+
+def with_defaults(job: NewJob, defaults: JobDefaults) -> NewJob:
+    """The job with the queue's defaults where it says nothing itself."""
+    missing = {name: value for name, value in defaults.items() if getattr(job, name) is None}
+    return replace(job, **missing) if missing else job  # type: ignore[arg-type]
+
+
+def prepare(job: NewJob, *, max_data_bytes: int = MAX_DATA_BYTES) -> PreparedJob:
+    """Check a job completely and put it into its stored form.
+
+    Raises:
+        InvalidInput: one of its kinds, for the first fault; nothing was written.
+    """
+    name = _checked_name(job.name)
+    opts = _stored_options(job)
+    opts_text = json.dumps(opts, ensure_ascii=False, separators=(",", ":")).encode()
+    if len(opts_text) > MAX_OPTS_BYTES:
+        raise InvalidOption(
+            f"the options of job {name[:100]!r} are {len(opts_text)} bytes of JSON; "
+            f"expected at most {MAX_OPTS_BYTES}"
+        )
+    return PreparedJob(
+        custom_id=opts.get("jobId", ""),
+        name=name,
+        data=data_text(job.data, max_data_bytes),
+        opts=opts_text,
+        timestamp=str(opts.get("timestamp", "")),
+        delay_ms=opts.get("delay", 0),
+        priority=opts.get("priority", 0),
+        lifo=opts.get("lifo", False),
+    )
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str) or not name:
+        raise InvalidInput(f"job name is {name!r}; expected text, such as 'optimize-size'")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"job name {name!r} holds a lone surrogate; expected text") from None
+    return name
+
+
+def _stored_options(job: NewJob) -> dict[str, Any]:
+    """The `opts` object: what was given, and `attempts` always, as Node has it."""
+    given: dict[str, Any] = {
+        "jobId": None if job.job_id is None else check_job_id(job.job_id),
+        "delay": None if job.delay is None else duration_ms(job.delay, "delay"),
+        "priority": _optional_integer("priority", job.priority, 0, MAX_PRIORITY),
+        "lifo": _optional_flag("lifo", job.lifo),
+        "attempts": _optional_integer("attempts", job.attempts, 1, MAX_ATTEMPTS) or 0,
+        "backoff": _backoff(job.backoff),
+        "removeOnComplete": _keep("remove_on_complete", job.remove_on_complete),
+        "removeOnFail": _keep("remove_on_fail", job.remove_on_fail),
+        "timestamp": _timestamp(job.timestamp),
+    }
+    opts = {name: value for name, value in given.items() if value is not None}
+    if opts.get("timestamp", 0) + opts.get("delay", 0) > MAX_TIME_MS:
+        raise InvalidOption(f"delay is {job.delay!r} after {job.timestamp!r}; due after 2039")
+    return opts
+
+
+def _optional_integer(what: str, value: object, least: int, most: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidOption(f"{what} is {value!r}; expected a whole number from {least} to {most}")
+    return value
+
+
+def _optional_flag(what: str, value: object) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise InvalidOption(f"{what} is {value!r}; expected True or False")
+    return value
+
+
+def _backoff(value: Backoff | str | timedelta | None) -> Mapping[str, Any] | None:
+    match value:
+        case None:
+            return None
+        case Backoff():
+            return value.as_stored()
+        case str() | timedelta():
+            return Backoff.fixed(value).as_stored()
+    raise InvalidOption(
+        f'backoff is {value!r}; expected "1s", Backoff.fixed("1s") or Backoff.exponential("1s")'
+    )
+
+
+def _keep(what: str, value: KeepOption | None) -> object:
+    match value:
+        case None | bool():
+            return value
+        case KeepRule():
+            return value.as_stored()
+        case int() if 0 <= value <= MAX_ATTEMPTS:
+            return value
+    raise InvalidOption(
+        f"{what} is {value!r}; expected True (remove), False (keep all), "
+        "or how many of the newest to keep"
+    )
+
+
+def _timestamp(value: int | datetime | None) -> int | None:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise InvalidOption(
+                f"timestamp {value!r} has no time zone; expected one, such as datetime.now(tz=UTC)"
+            )
+        value = round(value.timestamp() * 1000)
+    return _optional_integer("timestamp", value, 0, MAX_TIME_MS)

@@ -1,0 +1,105 @@
+"""Sends commands as raw EVALSHA in one non-transactional pipeline, and isolates their errors.
+
+redis-py's registered scripts would add a round trip per pipeline. A script that the server does
+not know is loaded, and only what failed for it is sent again: the others have been executed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import redis
+import redis.asyncio
+from redis.exceptions import NoScriptError
+
+from toril.errors import RedisUnavailable, TorilError
+from toril.runtime.connection import translated
+from toril.runtime.scripts import script
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toril.runtime.command import Command
+
+T = TypeVar("T")
+
+
+class ScriptPipeline:
+    """Commands in, one value or one error of ours for each out."""
+
+    def __init__(self, pool: redis.asyncio.ConnectionPool, server: str) -> None:
+        self._redis = redis.asyncio.Redis(connection_pool=pool)
+        self._server = server
+
+    async def send(self, commands: Sequence[Command[Any]]) -> list[Any]:
+        """Every command's parsed reply, or the `TorilError` that took its place.
+
+        Raises:
+            RedisUnavailable: the connection failed, so nothing is known about any command; or
+                the server answered to every one that it cannot take it now.
+        """
+        replies = await self._evaluate(commands)
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            again = [commands[i] for i in unknown]
+            await self._load({command.script for command in again})
+            for i, reply in zip(unknown, await self._evaluate(again), strict=True):
+                replies[i] = reply
+        results = [self._result(*pair) for pair in zip(commands, replies, strict=True)]
+        if results and all(isinstance(result, RedisUnavailable) for result in results):
+            raise results[0]
+        return results
+
+    async def send_one(self, command: Command[T]) -> T:
+        """One command's parsed reply.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached, or cannot take it now.
+            RedisRefused: the script ended in an error that would come again.
+        """
+        (result,) = await self.send([command])
+        if isinstance(result, TorilError):
+            raise result
+        parsed: T = result
+        return parsed
+
+    async def plain(self, *command: str | int) -> Any:
+        """The reply to one command that is no script; only for what may be sent twice.
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached, or is not ready.
+            RedisRefused: it refuses the login or the command.
+        """
+        try:
+            return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
+        except (redis.RedisError, OSError) as error:
+            raise translated(error, self._server) from error
+
+    def _result(self, command: Command[Any], reply: Any) -> Any:
+        if isinstance(reply, NoScriptError):
+            return RedisUnavailable(f"Redis at {self._server} forgets scripts as they are loaded")
+        if isinstance(reply, Exception):
+            return translated(reply, self._server)
+        return command.parse(reply)
+
+    async def _evaluate(self, commands: Sequence[Command[Any]]) -> list[Any]:
+        pipe = self._redis.pipeline(transaction=False)
+        for command in commands:
+            sha = script(command.script).sha
+            pipe.execute_command("EVALSHA", sha, len(command.keys), *command.keys, *command.args)
+        return await self._executed(pipe)
+
+    async def _load(self, names: set[str]) -> None:
+        pipe = self._redis.pipeline(transaction=False)
+        for name in sorted(names):
+            pipe.execute_command("SCRIPT LOAD", script(name).text)
+        for reply in await self._executed(pipe):
+            if isinstance(reply, Exception):
+                raise translated(reply, self._server)
+
+    async def _executed(self, pipe: Any) -> list[Any]:
+        try:
+            replies: list[Any] = await pipe.execute(raise_on_error=False)
+        except (redis.RedisError, OSError) as error:
+            raise translated(error, self._server) from error
+        return replies

@@ -1,0 +1,161 @@
+"""A producer of one queue: every method of `Queue` and `AsyncQueue` as a program, once.
+
+The two queues only run these programs; nothing that decides lives in them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from toril.call import MAX_DATA_BYTES
+from toril.errors import BulkAddFailed, InvalidInput, InvalidOption, TorilError
+from toril.runtime import adding, reading
+from toril.runtime.dialog import Program, call, call_all
+from toril.runtime.keys import DEFAULT_PREFIX, RESERVED_IDS, key_base
+from toril.runtime.limiter import RateLimit, remove_limit, set_limit
+from toril.runtime.newjob import JobDefaults, NewJob, PreparedJob, prepare, with_defaults
+from toril.runtime.reading import JobRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import timedelta
+
+
+class Producer:
+    """Adds to and reads from one queue, through whatever driver.
+
+    Attributes:
+        base: `P:Q:`.
+
+    Raises:
+        InvalidQueueName: the name cannot name a queue.
+        InvalidOption: a default or a limit is outside its range.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        defaults: JobDefaults | None = None,
+        max_data_bytes: int = MAX_DATA_BYTES,
+    ) -> None:
+        self.base = key_base(prefix, name)
+        if not 0 < max_data_bytes <= MAX_DATA_BYTES:
+            raise InvalidOption(
+                f"max_data_bytes is {max_data_bytes!r}; expected 1 to {MAX_DATA_BYTES}, "
+                "which workers take"
+            )
+        self._defaults: JobDefaults = defaults or {}
+        self._max_data_bytes = max_data_bytes
+        self._keys = adding.RequestKeys()
+        self._version = adding.VERSION
+        prepare(NewJob("defaults", **self._defaults))
+
+    def add(self, job: NewJob) -> Program[JobRecord]:
+        """Add one job.
+
+        Raises:
+            InvalidInput: nothing was written.
+            RedisUnavailable: it is not known to be added.
+            RedisRefused: it was not added.
+        """
+        prepared = self._prepared(job)
+        key = self._keys.take()
+        (one,) = adding.add_calls(self.base, [prepared], range(1), key, version=self._version)
+        (added,) = yield from call(one.command)
+        self._keys.give_back(key)
+        self._version = ""
+        return _record(job, prepared, added)
+
+    def add_bulk(self, jobs: Iterable[NewJob]) -> Program[list[JobRecord]]:
+        """Add many jobs; all are checked before the first is written.
+
+        Raises:
+            InvalidInput: nothing was written; a note says which index.
+            BulkAddFailed: some were not added.
+        """
+        wanted = list(jobs)
+        prepared = [self._prepared_at(index, job) for index, job in enumerate(wanted)]
+        added: dict[int, adding.Added] = {}
+        failed: dict[int, Exception] = {}
+        for batch in adding.batches(prepared):
+            try:
+                yield from self._add_batch(prepared, batch, added, failed)
+            except TorilError as error:
+                failed |= dict.fromkeys(range(batch.start, len(wanted)), error)
+                break
+        if failed:
+            raise BulkAddFailed({index: one.id for index, one in added.items()}, failed)
+        return [_record(wanted[index], prepared[index], added[index]) for index in sorted(added)]
+
+    def get_job(self, job_id: str) -> Program[JobRecord | None]:
+        """A job as it is now."""
+        if not isinstance(job_id, str) or not job_id:
+            raise InvalidInput(f"job id is {job_id!r}; expected text, such as '42'")
+        if job_id in RESERVED_IDS:
+            return None
+        return (yield from call(reading.get_job(self.base, job_id)))
+
+    def counts(self) -> Program[dict[str, int]]:
+        """How many jobs are in which state."""
+        return (yield from call(reading.counts(self.base)))
+
+    def set_rate_limit(
+        self, limit: int | RateLimit, per: str | timedelta, burst: int | None
+    ) -> Program[RateLimit]:
+        """Apply a limit to all workers at once."""
+        if not isinstance(limit, RateLimit):
+            limit = RateLimit.of(limit, per, burst=burst)
+        return (yield from call(set_limit(self.base, limit))) or limit
+
+    def remove_rate_limit(self) -> Program[None]:
+        """Let workers run freely, until a configuration brings a limit again."""
+        yield from call(remove_limit(self.base))
+
+    def _add_batch(
+        self,
+        prepared: Sequence[PreparedJob],
+        batch: range,
+        added: dict[int, adding.Added],
+        failed: dict[int, Exception],
+    ) -> Program[None]:
+        key = self._keys.take()
+        calls = adding.add_calls(self.base, prepared, batch, key, version=self._version)
+        results = yield from call_all([one.command for one in calls])
+        self._keys.give_back(key)
+        self._version = ""
+        for one, result in zip(calls, results, strict=True):
+            if isinstance(result, Exception):
+                failed |= dict.fromkeys(one.indexes, result)
+            else:
+                added |= dict(zip(one.indexes, result, strict=True))
+
+    def _prepared(self, job: NewJob) -> PreparedJob:
+        return prepare(with_defaults(job, self._defaults), max_data_bytes=self._max_data_bytes)
+
+    def _prepared_at(self, index: int, job: NewJob) -> PreparedJob:
+        if not isinstance(job, NewJob):
+            raise InvalidInput(
+                f"index {index} of add_bulk is of type {type(job).__qualname__}; "
+                "expected NewJob('name', data, …)"
+            )
+        try:
+            return self._prepared(job)
+        except InvalidInput as error:
+            error.add_note(f"at index {index} of add_bulk; no job was added")
+            raise
+
+
+def _record(job: NewJob, prepared: PreparedJob, added: adding.Added) -> JobRecord:
+    data: Any = {} if job.data is None else job.data
+    return JobRecord(
+        added.id,
+        job.name,
+        data,
+        json.loads(prepared.opts),
+        timestamp_ms=int(prepared.timestamp or added.now_ms),
+        delay_ms=prepared.delay_ms,
+        priority=prepared.priority,
+    )

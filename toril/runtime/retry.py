@@ -1,0 +1,236 @@
+"""What follows an attempt: a pure decision from one table, and the arithmetic of back-off.
+
+`ROWS` says for every verdict which counter it costs and what becomes of the job; a test walks all
+of them. A change must keep: attempts, crashes, stalls and interruptions are never mixed.
+Source: BullMQ's back-off formulas (docs.bullmq.io, "Retrying failing jobs").
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, assert_never
+
+from toril.call import Verdict
+from toril.runtime.options import KeepRule
+from toril.units import MAX_DURATION_MS, format_ms
+
+if TYPE_CHECKING:
+    from toril.call import Outcome
+    from toril.runtime.claim import Claim
+    from toril.runtime.options import Backoff
+
+CRASH_DELAY_MS = 1_000
+"""Wait after the first crash, doubled with every further one; chosen: a crash that the machine
+causes (memory, disk) needs a moment to pass."""
+
+
+KEEP_EVERYTHING = KeepRule()
+"""What becomes of finished jobs where nobody said anything; given by BullMQ."""
+
+
+class Counts(enum.Enum):
+    """The counter that an attempt's end goes on."""
+
+    ATTEMPT = "attempt"
+    CRASH = "crash"
+    INTERRUPTION = "interruption"
+    NOTHING = ""
+
+
+class Follows(enum.Enum):
+    """What becomes of the job."""
+
+    COMPLETE = enum.auto()
+    RETRY = enum.auto()
+    FAIL = enum.auto()
+    GIVE_BACK = enum.auto()
+    ABANDON = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table: what a verdict costs, and what follows."""
+
+    counts: Counts
+    follows: Follows
+
+
+ROWS: dict[Verdict, Row] = {
+    Verdict.RETURNED: Row(Counts.ATTEMPT, Follows.COMPLETE),
+    Verdict.RAISED: Row(Counts.ATTEMPT, Follows.RETRY),
+    Verdict.RESULT_INVALID: Row(Counts.ATTEMPT, Follows.RETRY),
+    Verdict.RESULT_TOO_LARGE: Row(Counts.ATTEMPT, Follows.RETRY),
+    Verdict.PROCESSOR_EXIT: Row(Counts.ATTEMPT, Follows.RETRY),
+    Verdict.MEMORY_ERROR: Row(Counts.ATTEMPT, Follows.RETRY),
+    Verdict.TIMED_OUT: Row(Counts.ATTEMPT, Follows.RETRY),
+    Verdict.OVER_MEMORY: Row(Counts.ATTEMPT, Follows.RETRY),
+    Verdict.CPU_LIMIT: Row(Counts.ATTEMPT, Follows.RETRY),
+    Verdict.UNRECOVERABLE: Row(Counts.ATTEMPT, Follows.FAIL),
+    Verdict.UNREADABLE: Row(Counts.ATTEMPT, Follows.FAIL),
+    Verdict.DEFERRED_FAILURE: Row(Counts.ATTEMPT, Follows.FAIL),
+    Verdict.CANCELLED: Row(Counts.ATTEMPT, Follows.FAIL),
+    Verdict.CRASHED: Row(Counts.CRASH, Follows.RETRY),
+    Verdict.EXITED: Row(Counts.CRASH, Follows.RETRY),
+    Verdict.BROKE_PROTOCOL: Row(Counts.CRASH, Follows.RETRY),
+    Verdict.DISCONNECTED: Row(Counts.CRASH, Follows.RETRY),
+    Verdict.INTERRUPTED: Row(Counts.INTERRUPTION, Follows.GIVE_BACK),
+    Verdict.LOST: Row(Counts.INTERRUPTION, Follows.GIVE_BACK),
+    Verdict.UNAVAILABLE: Row(Counts.NOTHING, Follows.GIVE_BACK),
+    Verdict.IMPORT_FAILED: Row(Counts.NOTHING, Follows.GIVE_BACK),
+    Verdict.LOCK_LOST: Row(Counts.NOTHING, Follows.ABANDON),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a worker brings where the job's own options say nothing.
+
+    Attributes:
+        max_crashes: the job fails at its crash of this number.
+        on_crash: `fail` fails it at the first.
+        keep_completed: which completed jobs stay; likewise `keep_failed`.
+    """
+
+    max_crashes: int = 3
+    on_crash: Literal["retry", "fail"] = "retry"
+    keep_completed: KeepRule = KEEP_EVERYTHING
+    keep_failed: KeepRule = KEEP_EVERYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The job is completed with the outcome's value."""
+
+    keep: KeepRule = KEEP_EVERYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The job is tried again: at once when `delay_ms` is 0."""
+
+    reason: str
+    delay_ms: int
+    counts_as: Counts = Counts.ATTEMPT
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The job has failed for good."""
+
+    reason: str
+    counts_as: Counts = Counts.ATTEMPT
+    keep: KeepRule = KEEP_EVERYTHING
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """The job goes back to the front of the queue and costs no attempt."""
+
+    counts_as: Counts = Counts.INTERRUPTION
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Nothing is written: the job is not ours any more."""
+
+
+Settlement = Complete | Retry | Fail | GiveBack | Abandon
+
+
+def decide(claim: Claim, outcome: Outcome, policy: Policy, jitter: float) -> Settlement:
+    """What to do to a job after an attempt.
+
+    Args:
+        claim: the job as it was claimed.
+        outcome: how the attempt ended.
+        policy: the worker's settings.
+        jitter: a random number from 0 up to, not including, 1.
+    """
+    row = ROWS[outcome.verdict]
+    match row.follows:
+        case Follows.COMPLETE:
+            return Complete(claim.opts.remove_on_complete or policy.keep_completed)
+        case Follows.RETRY if row.counts is Counts.CRASH:
+            return _after_crash(claim, outcome, policy)
+        case Follows.RETRY if claim.attempts_made + 1 < claim.opts.attempts:
+            delay_ms = backoff_ms(claim.opts.backoff, claim.attempts_made + 1, jitter)
+            return Retry(failure_reason(claim, outcome), delay_ms)
+        case Follows.RETRY | Follows.FAIL:
+            return _fail(claim, failure_reason(claim, outcome), row.counts, policy)
+        case Follows.GIVE_BACK:
+            return GiveBack(row.counts)
+        case Follows.ABANDON:
+            return Abandon()
+        case _:
+            assert_never(row.follows)
+
+
+def words(settlement: Settlement) -> str:
+    """A settlement in a log's words: what becomes of the job."""
+    match settlement:
+        case Complete():
+            return "completed"
+        case Retry(delay_ms=0):
+            return "retried at once"
+        case Retry(delay_ms=delay_ms):
+            return f"retried in {format_ms(delay_ms)}"
+        case Fail():
+            return "failed"
+        case GiveBack():
+            return "given back"
+        case Abandon():
+            return "abandoned"
+        case _:
+            assert_never(settlement)
+
+
+def failure_reason(claim: Claim, outcome: Outcome) -> str:
+    """The line for `failedReason`; never empty."""
+    match outcome.verdict:
+        case Verdict.DEFERRED_FAILURE if claim.deferred_failure:
+            return claim.deferred_failure
+        case Verdict.UNREADABLE if claim.unreadable:
+            return claim.unreadable
+    return outcome.message or outcome.error_name or outcome.verdict.value
+
+
+def backoff_ms(backoff: Backoff | None, failed: int, jitter: float) -> int:
+    """Milliseconds until the next attempt; 0 for at once.
+
+    A strategy that only some Node worker knows waits its `delay`, as `fixed` does: the job is
+    never stuck for want of a formula.
+
+    Args:
+        backoff: the job's option.
+        failed: number of the attempt that just failed, from 1.
+        jitter: a random number from 0 up to, not including, 1.
+    """
+    if backoff is None:
+        return 0
+    doublings = failed - 1 if backoff.kind == "exponential" else 0
+    whole_ms = _doubled(backoff.delay_ms, doublings)
+    share = backoff.jitter
+    return math.floor(jitter * whole_ms * share + whole_ms * (1 - share)) if share else whole_ms
+
+
+def _after_crash(claim: Claim, outcome: Outcome, policy: Policy) -> Settlement:
+    crashes = claim.crashes + 1
+    reason = failure_reason(claim, outcome)
+    if policy.on_crash == "fail":
+        return _fail(claim, reason, Counts.CRASH, policy)
+    if crashes >= policy.max_crashes:
+        times = "once" if crashes == 1 else f"{crashes} times"
+        return _fail(claim, f"crashed {times} ({reason})", Counts.CRASH, policy)
+    return Retry(reason, _doubled(CRASH_DELAY_MS, crashes - 1), Counts.CRASH)
+
+
+def _fail(claim: Claim, reason: str, counts: Counts, policy: Policy) -> Fail:
+    return Fail(reason, counts, claim.opts.remove_on_fail or policy.keep_failed)
+
+
+def _doubled(delay_ms: int, times: int) -> int:
+    """At most ten years, whatever the exponent: a delayed score has to stay an exact double."""
+    longest = MAX_DURATION_MS.bit_length()
+    return min(delay_ms << min(max(times, 0), longest), MAX_DURATION_MS)

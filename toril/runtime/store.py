@@ -1,0 +1,254 @@
+"""A worker's view of one queue in Redis: asynchronous, in few round trips, with our errors.
+
+It sends what `claiming.py` and `settling.py` build. This is the wall behind which redis-py's
+exceptions stop. A change must keep: what may have been executed is never sent again unless its
+script makes that harmless, and no claim's token is forgotten before its job has been looked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from toril.errors import RedisUnavailable, TorilError
+from toril.runtime.claiming import (
+    adopt_jobs,
+    claim_jobs,
+    put_back_marker,
+    renew_locks,
+    sweep_stalled,
+)
+from toril.runtime.connection import open_async_pool, server_name
+from toril.runtime.keys import client_name, key_base
+from toril.runtime.limiter import offer_limit
+from toril.runtime.marker import MarkerWait
+from toril.runtime.pipeline import ScriptPipeline
+from toril.runtime.settling import Settled, settle, store_report
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toril.call import Outcome
+    from toril.runtime.claim import Claim, Claimed, ClaimRequest, Marker, Report
+    from toril.runtime.command import Command
+    from toril.runtime.limiter import RateLimit
+    from toril.runtime.retry import Settlement
+
+
+_ADOPT_FOR_S = 60.0
+"""How long an unconfirmed claim is looked for; chosen: a request that a network held back, or a
+frozen server, may be executed after its connection is gone."""
+
+_RENEW_BATCH = 500
+"""Locks per call of the renewing script; chosen: under 10 ms of the server's time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of one attempt, as it is to be written."""
+
+    claim: Claim
+    settlement: Settlement
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What came back, in the order of what was sent; an error stands where its entry failed.
+
+    `RedisUnavailable` in a place may pass (a full server refuses reports, and takes settlements);
+    `RedisRefused` would come again.
+    """
+
+    reports: list[Settled | TorilError] = field(default_factory=list)
+    endings: list[Settled | TorilError] = field(default_factory=list)
+    claimed: Claimed | TorilError | None = None
+
+
+class Store:
+    """One queue for one worker.
+
+    Args:
+        url: the server's, in redis-py's forms.
+        prefix: of the keys, `bull` by default in BullMQ.
+        queue: the queue's name.
+        worker_name: stands on the jobs as `processedBy` and in the list of workers.
+
+    Attributes:
+        location: which server, for messages; never a password.
+    """
+
+    def __init__(self, url: str, prefix: str, queue: str, *, worker_name: str = "") -> None:
+        self.location = server_name(url)
+        self._base = key_base(prefix, queue)
+        self._worker_name = worker_name
+        self._pool = open_async_pool(url, client_name=f"toril:{prefix}:{_printable(queue)}")
+        self._pipeline = ScriptPipeline(self._pool, self.location)
+        name = client_name(prefix, queue, _printable(worker_name))
+        self._marker = MarkerWait(url, f"{self._base}marker", name)
+        self._token_numbers = count(1)
+        self._uuid = uuid.uuid4()
+        self._unconfirmed: dict[str, float] = {}
+
+    async def open(self) -> None:
+        """Check that the server answers.
+
+        Raises:
+            RedisUnavailable: it cannot be reached.
+            RedisRefused: it refuses the login.
+        """
+        await self.ping()
+
+    async def ping(self) -> None:
+        """Check that the server answers; raises as `open` does."""
+        await self._pipeline.plain("PING")
+
+    async def close(self) -> None:
+        """Drop all connections; what is under way fails."""
+        await self._marker.close()
+        await self._pool.disconnect()
+
+    async def exchange(
+        self,
+        reports: Sequence[Report] = (),
+        endings: Sequence[Ending] = (),
+        want: ClaimRequest | None = None,
+    ) -> Exchange:
+        """Store what jobs said, then what became of them, then claim: one round trip.
+
+        Repeating the same endings after an error is safe; so is claiming anew, with `adopt`.
+
+        Raises:
+            RedisUnavailable: the connection failed and nothing is known, or Redis can take
+                nothing at all now.
+        """
+        stored = [store_report(self._base, report) for report in reports]
+        settled = [settle(self._base, end.claim, end.settlement, end.outcome) for end in endings]
+        tokens = [self._new_token() for _ in range(want.count)] if want else []
+        commands: list[Command[Any]] = [*stored, *filter(None, settled)]
+        if want is not None:
+            name = self._worker_name
+            commands.append(claim_jobs(self._base, want, tokens, worker_name=name))
+        answers = iter(await self._sent(commands, tokens))
+        return Exchange(
+            reports=[next(answers) for _ in stored],
+            endings=[next(answers) if entry else Settled.ABANDONED for entry in settled],
+            claimed=next(answers) if want else None,
+        )
+
+    @property
+    def has_unconfirmed(self) -> bool:
+        """True while jobs may have been claimed by calls whose reply was lost."""
+        return bool(self._unconfirmed)
+
+    async def adopt(self) -> list[Claim]:
+        """Jobs claimed by calls whose reply was lost; call it now and then while there may be.
+
+        Raises:
+            RedisUnavailable: not now.
+        """
+        if not self._unconfirmed:
+            return []
+        claims = await self._pipeline.send_one(adopt_jobs(self._base, list(self._unconfirmed)))
+        found = {claim.token for claim in claims}
+        oldest = asyncio.get_running_loop().time() - _ADOPT_FOR_S
+        self._unconfirmed = {
+            token: lost_at
+            for token, lost_at in self._unconfirmed.items()
+            if token not in found and lost_at > oldest
+        }
+        return claims
+
+    async def renew(self, held: Sequence[Claim], lock_ms: int) -> list[Claim]:
+        """Renew these locks, retaking those that ran out; answers with the claims that are lost.
+
+        Raises:
+            RedisUnavailable: not now; some may have been renewed.
+            RedisRefused: the script ended in an error that would come again.
+        """
+        batches = [held[i : i + _RENEW_BATCH] for i in range(0, len(held), _RENEW_BATCH)]
+        commands = [renew_locks(self._base, batch, lock_ms) for batch in batches]
+        lost: set[str] = set()
+        for result in await self._pipeline.send(commands) if commands else ():
+            if isinstance(result, TorilError):
+                raise result
+            lost.update(result)
+        return [claim for claim in held if claim.token in lost]
+
+    async def sweep(self, max_stalled: int, interval_ms: int) -> list[str]:
+        """Recover stalled jobs, once per interval over all workers; answers with their ids.
+
+        Raises:
+            RedisUnavailable: not now.
+        """
+        return await self._pipeline.send_one(sweep_stalled(self._base, max_stalled, interval_ms))
+
+    async def configure_limit(self, limit: RateLimit | None) -> RateLimit | None:
+        """Offer a configuration's rate limit; answers with the one in force.
+
+        Raises:
+            RedisUnavailable: not now.
+        """
+        return await self._pipeline.send_one(offer_limit(self._base, limit))
+
+    async def is_empty(self) -> bool:
+        """True when nothing is waiting, prioritized or delayed.
+
+        Raises:
+            RedisUnavailable: not now.
+        """
+        lists = (self._base + name for name in ("wait", "prioritized", "delayed"))
+        return bool(await self._pipeline.plain("EXISTS", *lists) == 0)
+
+    async def wait_marker(self, timeout_s: float) -> Marker | None:
+        """Wait until there may be something to claim; None when the time is up or on `unblock`.
+
+        Raises:
+            RedisUnavailable: the connection failed, or was silent beyond its time.
+        """
+        return await self._marker.wait(timeout_s)
+
+    async def unblock(self) -> None:
+        """End the wait under way, if there is one.
+
+        Raises:
+            RedisUnavailable: not now.
+        """
+        await self._marker.unblock(self._pipeline)
+
+    async def put_back(self, marker: Marker) -> None:
+        """Wake another worker instead of this one.
+
+        Raises:
+            RedisUnavailable: not now.
+        """
+        await self._pipeline.send_one(put_back_marker(self._base, marker))
+
+    async def _sent(self, commands: list[Command[Any]], tokens: list[str]) -> list[Any]:
+        """Answers; the tokens are kept for `adopt` if the claim's answer did not come back."""
+        if not commands:
+            return []
+        try:
+            answers = await self._pipeline.send(commands)
+        except BaseException:
+            self._doubt(tokens)
+            raise
+        if tokens and isinstance(answers[-1], RedisUnavailable):
+            self._doubt(tokens)
+        return answers
+
+    def _doubt(self, tokens: list[str]) -> None:
+        """Look for these from now on, not while their call is under way: it may yet answer."""
+        now_s = asyncio.get_running_loop().time()
+        self._unconfirmed.update(dict.fromkeys(tokens, now_s))
+
+    def _new_token(self) -> str:
+        return f"{self._uuid}:{next(self._token_numbers)}"
+
+
+def _printable(name: str) -> str:
+    """A name as CLIENT SETNAME takes it: no spaces, nothing but visible ASCII."""
+    return "".join(char if "!" <= char <= "~" else "_" for char in name)
