@@ -21,23 +21,28 @@ if TYPE_CHECKING:
         Unrecoverable,
         WaitTimeout,
     )
-    from toril.runtime.job import Backoff, Job
-    from toril.runtime.queue import AsyncQueue, NewJob, Queue
+    from toril.runtime.job import AsyncJob, Job
+    from toril.runtime.limiter import RateLimit
+    from toril.runtime.newjob import NewJob
+    from toril.runtime.options import Backoff
+    from toril.runtime.queue import AsyncQueue, Queue
     from toril.sandbox.job import SandboxedJob
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AsyncJob": "toril.runtime.job",
     "AsyncQueue": "toril.runtime.queue",
-    "Backoff": "toril.runtime.job",
+    "Backoff": "toril.runtime.options",
     "BulkAddFailed": "toril.errors",
     "Interrupted": "toril.errors",
     "InvalidInput": "toril.errors",
     "Job": "toril.runtime.job",
     "JobFailed": "toril.errors",
     "JobGone": "toril.errors",
-    "NewJob": "toril.runtime.queue",
+    "NewJob": "toril.runtime.newjob",
     "Queue": "toril.runtime.queue",
+    "RateLimit": "toril.runtime.limiter",
     "RedisUnavailable": "toril.errors",
     "SandboxedJob": "toril.sandbox.job",
     "TorilError": "toril.errors",
@@ -46,6 +51,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncJob",
     "AsyncQueue",
     "Backoff",
     "BulkAddFailed",
@@ -56,6 +62,7 @@ __all__ = [
     "JobGone",
     "NewJob",
     "Queue",
+    "RateLimit",
     "RedisUnavailable",
     "SandboxedJob",
     "TorilError",

@@ -129,7 +129,7 @@ class ProtocolError(TorilError):
         self.rule = rule
 
 
-class Unrecoverable(Exception):  # noqa: N818 - BullMQ users know it by this name
+class Unrecoverable(Exception):
     """Raise it in a processor to fail the job for good, whatever attempts are left."""
 
 

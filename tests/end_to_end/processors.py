@@ -1,0 +1,122 @@
+"""Processors of the end-to-end tests; they keep a ledger outside Redis of what ran."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from toril import Unrecoverable
+
+if TYPE_CHECKING:
+    from toril import SandboxedJob
+
+
+def note(job: SandboxedJob, word: str) -> None:
+    """Append one line to the ledger in one write: word, id, attempt started, pid."""
+    path = job.data.get("ledger") if isinstance(job.data, dict) else None
+    if path:
+        line = f"{word} {job.id} {job.attempts_started} {os.getpid()}\n"
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+
+def echo(job: SandboxedJob) -> Any:
+    note(job, "started")
+    note(job, "finished")
+    return job.data
+
+
+def work(job: SandboxedJob) -> int:
+    """Busy for `seconds`."""
+    note(job, "started")
+    until = time.monotonic() + job.data["seconds"]
+    while time.monotonic() < until:
+        sum(range(5_000))
+    note(job, "finished")
+    return job.attempts_started
+
+
+def nap(job: SandboxedJob) -> int:
+    note(job, "started")
+    job.update_progress({"pid": os.getpid()})
+    time.sleep(job.data["seconds"])
+    note(job, "finished")
+    return os.getpid()
+
+
+def nap_once(job: SandboxedJob) -> int:
+    """Sleeps in its first start only."""
+    note(job, "started")
+    job.update_progress({"pid": os.getpid()})
+    if job.attempts_started == 1:
+        time.sleep(job.data["seconds"])
+    note(job, "finished")
+    return os.getpid()
+
+
+def block(job: SandboxedJob) -> float:
+    """Hold the GIL in one call of C for `seconds` of wall time, computing nothing."""
+    note(job, "started")
+    began = time.monotonic()
+    ctypes.PyDLL(None).usleep(int(job.data["seconds"] * 1_000_000))
+    note(job, "finished")
+    return time.monotonic() - began
+
+
+def fail(job: SandboxedJob) -> None:
+    note(job, "started")
+    raise RuntimeError(job.data.get("message", "no"))
+
+
+def give_up(job: SandboxedJob) -> None:
+    note(job, "started")
+    raise Unrecoverable("never again")
+
+
+def crash(job: SandboxedJob) -> None:
+    note(job, "started")
+    os.kill(os.getpid(), 11)
+
+
+def exit_zero(job: SandboxedJob) -> None:
+    note(job, "started")
+    os._exit(0)
+
+
+def hoard(job: SandboxedJob) -> int:
+    note(job, "started")
+    return len(bytearray(job.data["bytes"]))
+
+
+def huge(job: SandboxedJob) -> str:
+    return "x" * job.data["bytes"]
+
+
+def chatter(job: SandboxedJob) -> int:
+    job.log("a line of the log")
+    sys.stdout.write("a line on stdout\n")
+    job.update_progress(50)
+    job.update_data({**job.data, "seen": True})
+    return 1
+
+
+processors = {
+    "echo": echo,
+    "work": work,
+    "nap": nap,
+    "nap-once": nap_once,
+    "block": block,
+    "fail": fail,
+    "give-up": give_up,
+    "crash": crash,
+    "exit-zero": exit_zero,
+    "hoard": hoard,
+    "huge": huge,
+    "chatter": chatter,
+}

@@ -1,0 +1,1 @@
+"""What tests share: real servers, keyspace snapshots, tied processes; one small module each."""

@@ -1,0 +1,217 @@
+"""What a supervisor tells of itself, as values; `log.py` is the one place that words them.
+
+Code emits an event where it is handled, once; nothing here formats or writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted:
+    """A queue's children are ready and it is claimed from."""
+
+    queue: str
+    processor: str
+    level: str
+    concurrency: int
+    redis: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitDiffers:
+    """The configured rate limit is not the one in Redis; Redis' applies."""
+
+    queue: str
+    configured: str
+    in_force: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettled:
+    """An attempt ended and Redis has it; `settled` is what followed, `reason` why it failed."""
+
+    queue: str
+    job_id: str
+    name: str
+    attempt: int
+    verdict: str
+    settled: str
+    wait_ms: int
+    run_ms: int
+    cpu_ms: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutput:
+    """A line that a job, or a processor's import, printed."""
+
+    queue: str
+    job_id: str
+    stream: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockLost:
+    """A job's lock is somebody else's now; its child is killed, its result refused."""
+
+    queue: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementRefused:
+    """Redis did not take the end of an attempt; the job is not ours any more, or is broken."""
+
+    queue: str
+    job_id: str
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRefused:
+    """Progress, log lines or data of a running job that Redis did not take; the job goes on."""
+
+    queue: str
+    job_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimFailed:
+    """Redis answered a claim with an error that would come again; it is tried at the next poll."""
+
+    queue: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GhostsRemoved:
+    """Ids without a job were taken out of the queue."""
+
+    queue: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StalledRecovered:
+    """Jobs whose worker vanished are back in the queue."""
+
+    queue: str
+    job_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildGone:
+    """A child ended that was not asked to."""
+
+    queue: str
+    pid: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimingPaused:
+    """No child can be had, so nothing is claimed; it is tried again and again."""
+
+    queue: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimingResumed:
+    """Children can be had again."""
+
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRefused:
+    """The next job needs what is not built yet; the queue is left alone from here on."""
+
+    queue: str
+    job_id: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class RedisLost:
+    """Redis cannot be reached, or cannot take writes; running jobs go on."""
+
+    queue: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RedisBack:
+    """Redis answers again and every held lock was renewed or found lost."""
+
+    queue: str
+    away_ms: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """Stopping: nothing more is claimed."""
+
+    queue: str
+    running: int
+    timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrainDeadline:
+    """The time to drain is over; running jobs are interrupted and go back to the queue."""
+
+    queue: str
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecorded:
+    """Stopping without Redis: these attempts ended and nobody knows; their locks run out."""
+
+    queue: str
+    job_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStopped:
+    """A queue is not worked by this supervisor any more."""
+
+    queue: str
+    settled: int
+
+
+Event: TypeAlias = (
+    WorkerStarted
+    | LimitDiffers
+    | JobSettled
+    | JobOutput
+    | LockLost
+    | SettlementRefused
+    | ReportRefused
+    | ClaimFailed
+    | GhostsRemoved
+    | StalledRecovered
+    | ChildGone
+    | ClaimingPaused
+    | ClaimingResumed
+    | QueueRefused
+    | RedisLost
+    | RedisBack
+    | Draining
+    | DrainDeadline
+    | Unrecorded
+    | WorkerStopped
+)
+
+Emit: TypeAlias = Callable[[Event], None]

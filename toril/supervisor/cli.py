@@ -1,0 +1,125 @@
+"""The `toril` command: which verbs there are and how they are spelled.
+
+Nothing heavy is imported before a verb is known; each verb's module does its own work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from toril import __version__
+from toril.errors import InvalidInput, TorilError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_VERBS = {
+    "run": "toril.supervisor.run",
+    "add": "toril.supervisor.add",
+    "demo": "toril.demo.main",
+}
+
+REDIS_HELP = (
+    "redis://, rediss:// or unix:// URL, or `embedded`; a password belongs into TORIL_REDIS_URL, "
+    "command lines are public"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns a sysexits code."""
+    options = _parser().parse_args(arguments)
+    verb = importlib.import_module(_VERBS[options.verb])
+    try:
+        return int(verb.main(options))
+    except InvalidInput as error:
+        return _say(f"toril {options.verb}: {error}", os.EX_USAGE)
+    except TorilError as error:
+        return _say(f"toril {options.verb}: {error}", os.EX_UNAVAILABLE)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _say(message: str, code: int) -> int:
+    sys.stderr.write(message + "\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="toril",
+        description="Runs BullMQ-compatible jobs in forked, supervised Python processes.",
+    )
+    parser.add_argument("--version", action="version", version=f"toril {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_run(verbs)
+    _add_add(verbs)
+    _add_demo(verbs)
+    return parser
+
+
+def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = verbs.add_parser(
+        "run",
+        help="work a queue",
+        description="Work a queue until SIGTERM or SIGINT; a second one stops at once.",
+        epilog="example: toril run --queue images --processor myapp.images:processors "
+        "--concurrency 4 --rate-limit 200/60s --timeout 5m --memory 512MiB",
+    )
+    add = run.add_argument
+    add("--queue", required=True, metavar="NAME")
+    add("--processor", required=True, metavar="MODULE:ATTRIBUTE", help="a function, or a mapping")
+    add("--redis", metavar="URL", help=f"{REDIS_HELP}; default: TORIL_REDIS_URL")
+    add("--prefix", default="bull", help="key prefix (default: bull)")
+    add("--concurrency", metavar="N", help="children; default: the usable CPU cores")
+    add("--lock-duration", default="30s", metavar="T", help="default: 30s; renewed every quarter")
+    add("--stalled-interval", default="30s", metavar="T", help="default: 30s")
+    add("--max-stalled", default="1", metavar="N", help="recoveries before a job fails; default: 1")
+    add("--rate-limit", metavar="N/T", help="such as 200/60s, over all workers of the queue")
+    add("--burst", metavar="N", help="tokens a full bucket holds; default: those of --rate-limit")
+    add("--level", default="process", help="isolation: process (restricted, strict: not yet built)")
+    add("--timeout", metavar="T", help="of one attempt; default: 5m")
+    add("--memory", metavar="SIZE", help="a job may add to its child; default: 512MiB")
+    add("--result-size", metavar="SIZE", help="largest result; default: 1MiB")
+    add("--output-size", metavar="SIZE", help="stdout and stderr kept of one job; default: 1MiB")
+    add("--jobs-per-child", metavar="N", help="before a child is replaced; default: 500")
+    add("--max-crashes", default="3", metavar="N", help="child deaths before a job fails")
+    add("--on-crash", default="retry", choices=("retry", "fail"), help="default: retry")
+    add("--env", action="append", default=[], metavar="NAME", help="variable the processor may see")
+    add(
+        "--drain-timeout", default="30s", metavar="T", help="for running jobs at stop; default: 30s"
+    )
+    add("--until-empty", action="store_true", help="stop when nothing is left to do here")
+    add("--json", action="store_true", help="log lines as JSON")
+
+
+def _add_add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add_verb = verbs.add_parser(
+        "add",
+        help="add one job and print its id",
+        epilog='example: toril add images thumbnail --data \'{"path": "a.png"}\' --attempts 3',
+    )
+    add = add_verb.add_argument
+    add("queue", metavar="QUEUE")
+    add("name", metavar="NAME")
+    add("--data", default="{}", metavar="JSON", help="`-` reads standard input; default: {}")
+    add("--redis", metavar="URL", help=f"{REDIS_HELP}; default: TORIL_REDIS_URL")
+    add("--prefix", default="bull", help="key prefix (default: bull)")
+    add("--job-id", metavar="ID")
+    add("--delay", metavar="T", help="such as 10s")
+    add("--priority", type=int, metavar="N", help="1 (first) to 2097151")
+    add("--lifo", action="store_true", help="run next")
+    add("--attempts", type=int, metavar="N")
+    add("--backoff", metavar="T", help="between attempts, doubling; such as 1s")
+    add("--json", action="store_true", help='print {"id": …} instead of the bare id')
+
+
+def _add_demo(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    demo = verbs.add_parser(
+        "demo",
+        help="show and prove what this does, on an embedded server, in under 30 s",
+    )
+    demo.add_argument("--json", action="store_true", help="the claims as JSON on standard output")

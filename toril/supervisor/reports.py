@@ -1,0 +1,83 @@
+"""What running jobs say of themselves, gathered until the next round trip to Redis.
+
+Progress and data: the last one counts. Log lines: all of them, up to a bound, in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from toril.runtime.claim import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from toril.runtime.claim import Claim
+
+MAX_LINES = 10_000
+"""Log lines of one job that wait for Redis at most; chosen: an outage must not fill memory."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    claim: Claim
+    progress: bytes | None = None
+    data: bytes | None = None
+    lines: list[str] = field(default_factory=list)
+
+
+class Reports:
+    """Drafts by claim; `take()` hands them out as values and starts anew."""
+
+    def __init__(self) -> None:
+        self._drafts: dict[str, _Draft] = {}
+
+    def __bool__(self) -> bool:
+        """Is there anything to report?"""
+        return bool(self._drafts)
+
+    def progress(self, claim: Claim, value: bytes) -> None:
+        """Replace the progress that goes out next."""
+        self._draft(claim).progress = value
+
+    def data(self, claim: Claim, value: bytes) -> None:
+        """Replace the data that goes out next."""
+        self._draft(claim).data = value
+
+    def log(self, claim: Claim, lines: Iterable[str]) -> None:
+        """Append lines; over the bound the newest are dropped."""
+        draft = self._draft(claim)
+        draft.lines.extend(lines)
+        del draft.lines[MAX_LINES:]
+
+    def take(self) -> list[Report]:
+        """Everything gathered so far."""
+        drafts, self._drafts = self._drafts, {}
+        return [_as_report(draft) for draft in drafts.values()]
+
+    def restore(self, reports: Iterable[Report]) -> None:
+        """Put back what could not be sent, before anything newer."""
+        newer, self._drafts = self._drafts, {}
+        for report in reports:
+            lines = list(report.log_lines)
+            self._drafts[report.claim.token] = _Draft(
+                report.claim, report.progress, report.data, lines
+            )
+        for draft in newer.values():
+            self.log(draft.claim, draft.lines)
+            older = self._draft(draft.claim)
+            older.progress = draft.progress or older.progress
+            older.data = draft.data or older.data
+
+    def _draft(self, claim: Claim) -> _Draft:
+        return self._drafts.setdefault(claim.token, _Draft(claim))
+
+
+def _as_report(draft: _Draft) -> Report:
+    return Report(
+        claim=draft.claim,
+        progress=draft.progress,
+        log_lines=tuple(draft.lines),
+        data=draft.data,
+    )

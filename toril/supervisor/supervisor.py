@@ -1,0 +1,93 @@
+"""One supervisor: its workers, its signals, its title, its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import setproctitle
+import uvloop
+
+from toril.errors import (
+    InvalidInput,
+    ProcessorImportError,
+    RedisRefused,
+    RedisUnavailable,
+    SandboxUnavailable,
+)
+from toril.sandbox.tree import become_supervisor
+from toril.supervisor.worker import Worker
+
+if TYPE_CHECKING:
+    from toril.events import Emit
+    from toril.supervisor.settings import Settings
+
+TITLE_S = 1.0
+"""How often the process title may change; chosen: people read it, tools poll it."""
+
+
+class Supervisor:
+    """Runs one worker per queue until a signal, an empty queue or a refusal ends them."""
+
+    def __init__(self, settings: Settings, emit: Emit) -> None:
+        self._workers = [Worker(queue, settings, emit) for queue in settings.queues]
+        self._is_stopping = False
+
+    async def run(self) -> int:
+        """Work; returns the exit code (0, or EX_UNAVAILABLE when a queue was refused).
+
+        Raises:
+            RedisUnavailable: Redis cannot be reached at the start.
+            SandboxUnavailable: no child can be set up at the start.
+        """
+        become_supervisor()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        for worker in self._workers:
+            await worker.open()
+        title = asyncio.create_task(self._keep_title())
+        try:
+            await asyncio.gather(*(self._work(worker) for worker in self._workers))
+        finally:
+            title.cancel()
+        return os.EX_UNAVAILABLE if any(w.refused for w in self._workers) else os.EX_OK
+
+    async def _work(self, worker: Worker) -> None:
+        await worker.run()
+        if worker.refused is not None:
+            for other in self._workers:
+                other.stop()
+
+    def _on_signal(self) -> None:
+        for worker in self._workers:
+            if self._is_stopping:
+                worker.stop_now()
+            else:
+                worker.stop()
+        self._is_stopping = True
+
+    async def _keep_title(self) -> None:
+        shown = ""
+        while True:
+            title = "toril: " + " ".join(
+                f"{w.queue.name} [{w.running}/{w.queue.concurrency} busy]" for w in self._workers
+            )
+            if title != shown:
+                setproctitle.setproctitle(title)
+                shown = title
+            await asyncio.sleep(TITLE_S)
+
+
+def supervise(settings: Settings, emit: Emit) -> tuple[int, str]:
+    """Run a supervisor to its end: (sysexits code, what went wrong or an empty text)."""
+    try:
+        return uvloop.run(Supervisor(settings, emit).run()), ""
+    except ProcessorImportError as error:
+        return os.EX_CONFIG, f"{error}\n{error.traceback}".rstrip()
+    except (SandboxUnavailable, InvalidInput) as error:
+        return os.EX_CONFIG, str(error)
+    except (RedisUnavailable, RedisRefused) as error:
+        return os.EX_UNAVAILABLE, str(error)
