@@ -1,0 +1,69 @@
+"""Processors for toril's children that mirror `node/workers.js` name by name."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from toril import Unrecoverable
+
+if TYPE_CHECKING:
+    from toril import SandboxedJob
+
+
+def echo(job: SandboxedJob) -> Any:
+    return job.data
+
+
+def nothing(_job: SandboxedJob) -> None:
+    """Return nothing, which Redis holds as `null`."""
+
+
+def fail(job: SandboxedJob) -> None:
+    raise RuntimeError(job.data.get("message", "boom"))
+
+
+def fail_until(job: SandboxedJob) -> int:
+    attempt = job.attempts_made + 1
+    if attempt < job.data["succeed_at"]:
+        raise RuntimeError(f"attempt {attempt}")
+    return attempt
+
+
+def unrecoverable(_job: SandboxedJob) -> None:
+    raise Unrecoverable("no use")
+
+
+def log(job: SandboxedJob) -> None:
+    for row in range(1, 6):
+        job.log(f"row {row}")
+
+
+def progress(job: SandboxedJob) -> str:
+    job.update_progress(job.data["progress"])
+    return "reported"
+
+
+def update_data(job: SandboxedJob) -> Any:
+    if job.attempts_made == 0:
+        job.update_data({**job.data, "step": 2})
+        raise RuntimeError("first attempt")
+    return job.data
+
+
+def slow(job: SandboxedJob) -> str:
+    time.sleep(job.data["ms"] / 1000)
+    return "slept"
+
+
+processors = {
+    "echo": echo,
+    "nothing": nothing,
+    "fail": fail,
+    "fail-until": fail_until,
+    "unrecoverable": unrecoverable,
+    "log": log,
+    "progress": progress,
+    "update-data": update_data,
+    "slow": slow,
+}

@@ -1,0 +1,57 @@
+"""How jobs are cut into calls and batches, and named so that a repeat is known."""
+
+from __future__ import annotations
+
+from toril.runtime.adding import (
+    BYTES_PER_BATCH,
+    BYTES_PER_CALL,
+    Added,
+    RequestKey,
+    RequestKeys,
+    add_calls,
+    batches,
+)
+from toril.runtime.newjob import NewJob, prepare
+
+
+def prepared(count, size_bytes=2):
+    return [prepare(NewJob("n", "x" * (size_bytes - 2)))] * count
+
+
+def test_no_jobs_make_no_batch():
+    assert list(batches([])) == []
+
+
+def test_batches_hold_500_jobs():
+    assert list(batches(prepared(1001))) == [range(500), range(500, 1000), range(1000, 1001)]
+
+
+def test_batches_and_calls_end_early_when_they_hold_enough_bytes():
+    big = prepared(3, BYTES_PER_BATCH)
+    assert list(batches(big)) == [range(1), range(1, 2), range(2, 3)]
+    calls = add_calls("b:q:", prepared(3, BYTES_PER_CALL), range(3), RequestKey("n"))
+    assert [call.indexes for call in calls] == [range(1), range(1, 2), range(2, 3)]
+
+
+def test_calls_hold_25_jobs_and_are_numbered():
+    calls = add_calls("b:q:", prepared(60), range(5, 60), RequestKey("n", 4), version="v:1")
+    assert [call.indexes for call in calls] == [range(5, 30), range(30, 55), range(55, 60)]
+    heads = [call.command.args[:5] for call in calls]
+    assert heads == [("", "n", 4, 0, "v:1"), ("", "n", 4, 1, "v:1"), ("", "n", 4, 2, "v:1")]
+    assert len(calls[0].command.args) == 5 + 25 * 8
+
+
+def test_the_answer_tells_added_from_duplicate():
+    (call,) = add_calls("b:q:", prepared(2), range(2), RequestKey("n"))
+    answer = call.command.parse([b"17", b"1", b"added", b"x", b"duplicated"])
+    assert answer == [Added("1", False, 17), Added("x", True, 17)]
+
+
+def test_a_request_key_is_reused_with_the_next_number_once_answered():
+    keys = RequestKeys()
+    first = keys.take()
+    other = keys.take()
+    assert first.nonce != other.nonce
+    keys.give_back(first)
+    again = keys.take()
+    assert (again.nonce, again.batch) == (first.nonce, 2)

@@ -1,0 +1,166 @@
+"""How a fresh fork becomes a child: the steps in their load-bearing order, before READY.
+
+Any exception here means that the child was not set up as promised; it then never runs a job.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import io
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import setproctitle
+
+from toril.sandbox import proc
+from toril.sandbox.limits import Limits, apply_rlimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+DATA_FD = 3
+"""Where every child has its data socket."""
+
+_OOM_SCORE = "500"
+"""Added to a child's out-of-memory score; chosen: the kernel takes a child before anything of ours,
+and still compares children by size."""
+
+_KEEP_IGNORED = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
+_UNCHANGEABLE = frozenset({signal.SIGKILL, signal.SIGSTOP})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a child has to become.
+
+    Attributes:
+        queue: the queue's name, for the process title.
+        slot: the child's place in its pool, for the process title.
+        limits: what it may use.
+        nice: how far it steps back behind the supervisor.
+        working_directory: where processors run.
+        zygote_pid: its parent; it dies with it.
+        shared_fds: read-only files that preloaded modules hold open.
+        data_fd, stdout_fd, stderr_fd: its ends of socket and pipes.
+    """
+
+    queue: str
+    slot: int
+    limits: Limits
+    nice: int
+    working_directory: str
+    zygote_pid: int
+    shared_fds: Sequence[int]
+    data_fd: int
+    stdout_fd: int
+    stderr_fd: int
+
+    @property
+    def title(self) -> str:
+        """The process title of an idle child."""
+        return f"toril: {self.queue} child {self.slot}"
+
+
+def steps(plan: Plan) -> list[tuple[str, Callable[[], None]]]:
+    """(name, step) in the order in which they have to be taken."""
+    return [
+        ("file descriptors", lambda: _take_fds(plan)),
+        ("session", os.setsid),
+        ("death signal", lambda: proc.die_with_parent(plan.zygote_pid, signal.SIGKILL)),
+        ("orphans", proc.adopt_orphans),
+        ("standard streams", open_streams),
+        ("signals", reset_signals),
+        ("working directory", lambda: _settle_in(plan.working_directory)),
+        ("out-of-memory score", _volunteer_for_oom),
+        ("limits", lambda: apply_rlimits(plan.limits, proc.data_bytes())),
+        ("priority", lambda: _step_back(plan.nice)),
+        ("garbage collector", gc.enable),
+        ("random numbers", _reseed),
+        ("title", lambda: setproctitle.setproctitle(plan.title)),
+    ]
+
+
+def reset_signals() -> None:
+    """Every signal as a Python program starts with it, none blocked, no wakeup fd.
+
+    A crash signal prints the Python stack to fd 2 before it ends the process.
+    """
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - _UNCHANGEABLE - _KEEP_IGNORED:
+        if signal.getsignal(number) is not signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+    for number in _KEEP_IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    faulthandler.enable(file=2)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def open_streams() -> None:
+    """Fresh text streams over fds 0 to 2: whole lines leave at once and are not lost in a crash."""
+    sys.stdin = io.TextIOWrapper(io.FileIO(0, "r", closefd=False), encoding="utf-8")
+    sys.stdout = _writer(1)
+    sys.stderr = _writer(2)
+
+
+def _writer(fd: int) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(fd, "w", closefd=False)),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+
+
+def _take_fds(plan: Plan) -> None:
+    """Put everything in its place and close all else; files of preloaded modules are reopened.
+
+    A fork shares their position in the file with every other child, a reopened file does not.
+    """
+    null = os.open(os.devnull, os.O_RDONLY)
+    for fd, target in ((null, 0), (plan.stdout_fd, 1), (plan.stderr_fd, 2)):
+        os.dup2(fd, target)
+    keep = sorted(fd for fd in plan.shared_fds if fd > DATA_FD)
+    if plan.data_fd != DATA_FD:  # dup3(2) refuses equal numbers.
+        os.dup2(plan.data_fd, DATA_FD, inheritable=False)
+    low = DATA_FD + 1
+    for fd in keep:
+        os.closerange(low, fd)
+        _reopen(fd)
+        low = fd + 1
+    os.closerange(low, os.sysconf("SC_OPEN_MAX"))
+
+
+def _reopen(fd: int) -> None:
+    position = os.lseek(fd, 0, os.SEEK_CUR)
+    own = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+    os.dup2(own, fd, inheritable=False)
+    os.close(own)
+    os.lseek(fd, position, os.SEEK_SET)
+
+
+def _settle_in(working_directory: str) -> None:
+    os.umask(0o077)
+    os.chdir(working_directory)
+
+
+def _volunteer_for_oom() -> None:
+    """Raise the score; /proc/self belongs to root as long as the process is not dumpable."""
+    proc.set_dumpable(dumpable=True)
+    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
+        score.write(_OOM_SCORE)
+
+
+def _step_back(nice: int) -> None:
+    os.nice(nice)
+
+
+def _reseed() -> None:
+    """Give numpy's global generator numbers of its own; `random` reseeds itself after a fork."""
+    module = sys.modules.get("numpy.random")
+    if module is not None:
+        module.seed()

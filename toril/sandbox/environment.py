@@ -1,0 +1,58 @@
+"""The environment of zygote and children, built from nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from toril.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_NAMES = frozenset(
+    {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"},
+)
+_PREFIXES = ("LC_", "SSL_CERT_")
+_REFUSED_PREFIXES = ("TORIL_", "REDIS_")
+_THREAD_VARIABLES = (
+    "OPENBLAS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+def build(
+    source: Mapping[str, str], env_names: Sequence[str] = (), threads: int = 1
+) -> dict[str, str]:
+    """What a zygote is started with.
+
+    Args:
+        source: the supervisor's own environment.
+        env_names: further variables the queue's `env` setting lets through.
+        threads: how many threads numeric libraries may start in a child.
+
+    Raises:
+        InvalidOption: a name in `env_names` could carry a Redis URL or credential.
+    """
+    check_names(env_names)
+    kept = {
+        name: value
+        for name, value in source.items()
+        if name in _NAMES or name.startswith(_PREFIXES) or name in env_names
+    }
+    return {name: str(threads) for name in _THREAD_VARIABLES} | kept
+
+
+def check_names(env_names: Sequence[str]) -> None:
+    """Refuse to let through what may hold the Redis URL.
+
+    Raises:
+        InvalidOption: a name begins with `TORIL_` or `REDIS_`.
+    """
+    for name in env_names:
+        if name.startswith(_REFUSED_PREFIXES):
+            raise InvalidOption(
+                f"env names {name!r}; variables beginning with TORIL_ or REDIS_ never reach a "
+                "child, because they may hold the Redis URL. Hand the value on under another name"
+            )

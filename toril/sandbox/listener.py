@@ -1,0 +1,65 @@
+"""What the supervisor hears of children and zygotes: the seam of this room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from toril.call import Call, Outcome, Verdict
+    from toril.sandbox.handle import Child
+    from toril.sandbox.launcher import Zygote
+
+
+@dataclass(frozen=True, slots=True)
+class ChildExit:
+    """How a child left.
+
+    Attributes:
+        pid: None when it was never forked.
+        exit_code: None unless it exited.
+        signal: number of the signal that ended it; else None.
+        expected: it was told to go, or asked to be replaced, and left without a fault.
+        ran: calls it was given.
+        reason: why it is gone, when that is a fault; else None.
+        message: the same for people; empty when it was expected.
+        stderr_tail: the last of what it wrote to stderr.
+    """
+
+    pid: int | None
+    exit_code: int | None
+    signal: int | None
+    expected: bool
+    ran: int
+    reason: Verdict | None
+    message: str
+    stderr_tail: str
+
+
+class ChildListener(Protocol):
+    """Who is told what children do, always on the loop.
+
+    `on_outcome` comes once for every `run`, before `on_idle` or `on_gone`; `on_gone` comes once,
+    last. What a listener raises goes to the loop's exception handler.
+    """
+
+    def on_idle(self, child: Child) -> None:
+        """The child may be given a call."""
+
+    def on_progress(self, child: Child, call: Call, value: bytes) -> None:
+        """The job's progress, JSON text."""
+
+    def on_log(self, child: Child, call: Call | None, stream: str, lines: list[str]) -> None:
+        """Lines of `log`, `stdout` or `stderr`; without a call when none was running."""
+
+    def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
+        """The job's new data, JSON text."""
+
+    def on_outcome(self, child: Child, call: Call, outcome: Outcome) -> None:
+        """The call's one outcome."""
+
+    def on_gone(self, child: Child, exit: ChildExit) -> None:  # noqa: A002 - the word for it
+        """The child is reaped, nothing of its process tree is left."""
+
+    def on_zygote_gone(self, zygote: Zygote, reason: str) -> None:
+        """The zygote ended by itself; all its children have had `on_gone`."""

@@ -1,0 +1,37 @@
+"""What leaves a child: strict JSON, and bounded text that always encodes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_CUT = " … [cut]"
+
+
+def to_json(value: Any) -> bytes:
+    """JSON text of a value, UTF-8, as every other language reads it.
+
+    Raises:
+        TypeError: a part of it has no JSON form.
+        ValueError: NaN, an infinity, a circle, or text that UTF-8 cannot carry.
+        RecursionError: it is nested too deeply.
+    """
+    return _encode(value).encode()
+
+
+def clean(text: str, max_bytes: int) -> str:
+    """The text, encodable whatever it holds, cut to `max_bytes` of UTF-8 with a mark."""
+    data = text[:max_bytes].encode("utf-8", "backslashreplace")
+    if len(data) <= max_bytes and len(text) <= max_bytes:
+        return data.decode()
+    return data[: max_bytes - len(_CUT.encode())].decode("utf-8", "ignore") + _CUT
+
+
+def clean_end(text: str, max_bytes: int) -> str:
+    """As `clean`, but the end is kept: a traceback's last lines say what happened."""
+    data = text[-max_bytes:].encode("utf-8", "backslashreplace")
+    if len(data) <= max_bytes and len(text) <= max_bytes:
+        return data.decode()
+    mark = _CUT.strip() + "\n"
+    return mark + data[len(mark.encode()) - max_bytes :].decode("utf-8", "ignore")

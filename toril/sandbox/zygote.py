@@ -1,0 +1,189 @@
+"""The zygote: exec'd, single-threaded, preloads the processor, then forks children on request.
+
+Run as `python -I -m toril.sandbox.zygote <fd of the control socket>`. It reports every child's end
+with status and CPU time, and leaves nothing of a dead child's process tree behind.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import setproctitle
+
+from toril.errors import ProcessorImportError, SandboxUnavailable
+from toril.sandbox import child, confine, control, preload, proc, tree
+from toril.sandbox.levels import Level, require
+from toril.sandbox.limits import Limits
+
+if TYPE_CHECKING:
+    from toril.sandbox.control import Message
+    from toril.sandbox.processor import Processor
+
+
+def main(channel: socket.socket) -> int:
+    """Configure, preload, report, then serve; returns the exit code."""
+    received = control.receive(channel)
+    if received is None:
+        return 0
+    orders = received[0]
+    proc.die_with_parent(orders["supervisor_pid"], signal.SIGKILL)
+    proc.adopt_orphans()
+    proc.set_dumpable(dumpable=False)
+    os.setsid()
+    setproctitle.setproctitle(f"toril: {orders['queue']} zygote")
+    try:
+        zygote = _prepare(channel, orders)
+    except SandboxUnavailable as refusal:
+        control.send(channel, _refused(refusal))
+        return os.EX_CONFIG
+    control.send(channel, {"is": "ready"})
+    return zygote.serve()
+
+
+def _prepare(channel: socket.socket, orders: Message) -> _Zygote:
+    require(Level(orders["level"]))
+    sys.path[:] = orders["python_path"] + [
+        entry for entry in sys.path if entry not in orders["python_path"]
+    ]
+    os.chdir(orders["working_directory"])
+    processor, shared_fds = preload.load(orders["processor"])
+    confine.reset_signals()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # A service manager may signal the whole group: the supervisor alone decides who stops.
+        signal.signal(number, signal.SIG_IGN)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    return _Zygote(channel, orders, processor, shared_fds)
+
+
+def _refused(refusal: SandboxUnavailable) -> Message:
+    return {
+        "is": "refused",
+        "is_import": isinstance(refusal, ProcessorImportError),
+        "reason": refusal.reason,
+        "remedy": refusal.remedy,
+        "traceback": getattr(refusal, "traceback", ""),
+    }
+
+
+@dataclass(slots=True)
+class _Forked:
+    number: int
+    pid: int
+
+
+class _Zygote:
+    def __init__(
+        self,
+        channel: socket.socket,
+        orders: Message,
+        processor: Processor,
+        shared_fds: list[int],
+    ) -> None:
+        self._channel = channel
+        self._orders = orders
+        self._limits = Limits(**orders["limits"])
+        self._processor = processor
+        self._shared_fds = shared_fds
+        self._children: dict[int, _Forked] = {}
+        self._poll = select.poll()
+
+    def serve(self) -> int:
+        """Fork and bury until the supervisor says stop, or is gone."""
+        self._poll.register(self._channel, select.POLLIN)
+        while True:
+            for fd, _ in self._poll.poll():
+                if fd in self._children:
+                    self._bury(fd)
+                elif not self._obey():
+                    self._stop()
+                    return 0
+
+    def _obey(self) -> bool:
+        """Take one message; False when there is nothing more to do."""
+        received = control.receive(self._channel)
+        if received is None or received[0]["do"] == "stop":
+            return False
+        message, fds = received
+        try:
+            preload.refuse_threads([])
+            self._fork(message, fds)
+        except (SandboxUnavailable, OSError) as refusal:
+            self._say({"is": "not-forked", "number": message["number"], "reason": str(refusal)})
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return True
+
+    def _fork(self, message: Message, fds: list[int]) -> None:
+        plan = self._plan(message, fds)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            # Its number will be another file's: a collected socket object must not close that.
+            self._channel.detach()
+            child.main(plan, self._processor)
+        pidfd = os.pidfd_open(pid)
+        self._children[pidfd] = _Forked(message["number"], pid)
+        self._poll.register(pidfd, select.POLLIN)
+        self._say({"is": "forked", "number": message["number"], "pid": pid}, [pidfd])
+
+    def _plan(self, message: Message, fds: list[int]) -> confine.Plan:
+        data_fd, stdout_fd, stderr_fd = fds
+        return confine.Plan(
+            queue=self._orders["queue"],
+            slot=message["slot"],
+            limits=self._limits,
+            nice=self._orders["nice"],
+            working_directory=self._orders["working_directory"],
+            zygote_pid=os.getpid(),
+            shared_fds=self._shared_fds,
+            data_fd=data_fd,
+            stdout_fd=stdout_fd,
+            stderr_fd=stderr_fd,
+        )
+
+    def _bury(self, pidfd: int) -> None:
+        """Reap a dead child and its tree, then report it."""
+        forked = self._children.pop(pidfd)
+        self._poll.unregister(pidfd)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(forked.pid, signal.SIGKILL)
+        _, status, usage = os.wait4(forked.pid, 0)
+        os.close(pidfd)
+        swept = tree.sweep_strangers({one.pid for one in self._children.values()})
+        self._say(
+            {
+                "is": "reaped",
+                "number": forked.number,
+                "status": status,
+                "cpu_ms": (usage.ru_utime + usage.ru_stime) * 1000,
+                "swept": swept,
+            }
+        )
+
+    def _stop(self) -> None:
+        for pidfd in self._children:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        for pidfd in list(self._children):
+            self._bury(pidfd)
+
+    def _say(self, message: dict[str, Any], fds: tuple[int, ...] | list[int] = ()) -> None:
+        """Report; a supervisor that is gone does not hear it, and the next read ends the loop."""
+        with suppress(OSError):
+            control.send(self._channel, message, fds)
+
+
+if __name__ == "__main__":
+    sys.exit(main(socket.socket(fileno=int(sys.argv[1]))))
