@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from tests.support.servers import KINDS, RedisServer
+from tests.support.servers import KINDS, RedisServer, found_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +33,11 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("TORIL_")]:
         if name != "TORIL_REQUIRE":
             del os.environ[name]
+
+
+def pytest_report_header() -> str:
+    """Which servers this run is about."""
+    return "servers: " + ", ".join(f"{kind} {found_version(kind)}" for kind in KINDS)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

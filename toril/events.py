@@ -16,7 +16,7 @@ class WorkerStarted:
 
     queue: str
     processor: str
-    level: str
+    isolation: str
     concurrency: int
     redis: str
 

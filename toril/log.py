@@ -70,8 +70,8 @@ def _settled(e: ev.JobSettled) -> str:
 
 def _started(e: ev.WorkerStarted) -> str:
     return (
-        f"{e.queue}: {e.concurrency} children run {e.processor} at level `{e.level}`"
-        f"{_LEVEL_WORDS.get(e.level, '')}, jobs from {e.redis}"
+        f"{e.queue}: {e.concurrency} children run {e.processor} at level `{e.isolation}`"
+        f"{_LEVEL_WORDS.get(e.isolation, '')}, jobs from {e.redis}"
     )
 
 

@@ -61,8 +61,6 @@ def test_unfinished_job_goes_back_to_the_front_and_costs_no_attempt(redis_url, q
             lambda: queue.get_job(running.id), lambda job: job.state() == "active", 10
         )
         assert first.attempts_started == 2
-        toril.stop()
-        toril.stop()
 
 
 def test_prioritized_job_goes_back_with_its_marker(redis_url, redis_client, queue):

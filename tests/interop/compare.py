@@ -27,16 +27,16 @@ def queue_view(client: redis.Redis, queue: str, prefix: str = "bull") -> dict[st
     }
 
 
-def events_of(client: redis.Redis, queue: str, prefix: str = "bull") -> list[dict[str, str]]:
+def events_of(client: redis.Redis, queue: str, prefix: str = "bull") -> list[dict[str, Any]]:
     """The event stream in order, without entry ids."""
     entries = client.xrange(f"{prefix}:{queue}:events")
-    return [_texts(fields) for _entry_id, fields in entries]
+    return [_decoded(_texts(fields)) for _entry_id, fields in entries]
 
 
 def _said(name: str, entry: Entry) -> Any:
     match entry.kind:
         case "stream":
-            return [_texts(fields) for _entry_id, fields in entry.value]
+            return [_decoded(_texts(fields)) for _entry_id, fields in entry.value]
         case "hash":
             return _hash(name, _texts(entry.value))
         case "zset":
@@ -52,11 +52,11 @@ def _said(name: str, entry: Entry) -> Any:
 def _hash(name: str, fields: dict[str, str]) -> dict[str, Any]:
     if name.endswith(":meta"):
         return fields | {"version": "any"}
-    return {
-        field: json.loads(text) if field in _JSON_FIELDS else text
-        for field, text in fields.items()
-        if not field.startswith("t:")
-    }
+    return _decoded({name: text for name, text in fields.items() if not name.startswith("t:")})
+
+
+def _decoded(fields: dict[str, str]) -> dict[str, Any]:
+    return {n: json.loads(text) if n in _JSON_FIELDS else text for n, text in fields.items()}
 
 
 def _texts(pairs: dict[bytes, bytes]) -> dict[str, str]:

@@ -150,17 +150,12 @@ def _list(value: Any) -> list[Any]:
 
 
 def _by_job(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Each job's events, without the time that two runs cannot share."""
     return {
-        id_: [_event(event) for event in events if event.get("jobId") == id_] for id_ in SCENARIOS
+        id_: [
+            event | {"delay": "a time"} if event["event"] == "delayed" else event
+            for event in events
+            if event.get("jobId") == id_
+        ]
+        for id_ in SCENARIOS
     }
-
-
-def _event(event: dict[str, Any]) -> dict[str, Any]:
-    """An entry with what its JSON says, and without the time that two runs cannot share."""
-    same = {
-        name: json.loads(value)
-        if name in {"returnvalue", "data"} and isinstance(value, str)
-        else value
-        for name, value in event.items()
-    }
-    return same | {"delay": "a time"} if event["event"] == "delayed" else same

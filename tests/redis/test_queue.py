@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -269,6 +270,7 @@ def test_a_full_server_fails_adds_loudly_and_reads_go_on(private_server):
         with pytest.raises(BulkAddFailed, match="out of memory") as caught:
             queue.add_bulk([NewJob("a", "x" * 100)] * 5000)
         assert caught.value.added
+        client.config_set("maxmemory", 1)
         with pytest.raises(RedisUnavailable, match="out of memory"):
             queue.add("after")
         assert queue.counts()["waiting"] == 1 + len(caught.value.added)
@@ -318,6 +320,38 @@ def test_threads_share_a_queue(queue, redis_client):
         thread.join()
     assert redis_client.llen("bull:mail:wait") == 400
     assert len(set(redis_client.lrange("bull:mail:wait", 0, -1))) == 400
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_queue_made_before_a_fork_is_two_producers_after_it(queue, redis_client):
+    """A web server that loads the application first and forks then does this."""
+    queue.add("before")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            queue.add("child")
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    queue.add("parent")
+    names = [redis_client.hget(f"bull:mail:{job_id}", "name") for job_id in (1, 2, 3)]
+    assert names == [b"before", b"child", b"parent"]
+
+
+def test_an_add_that_a_frozen_server_executes_late_is_added_once(private_server):
+    server = private_server()
+    with (
+        Queue("mail", redis=f"{server.url}&socket_timeout=0.1") as queue,
+        ThreadPoolExecutor() as pool,
+    ):
+        queue.add("warm")
+        server.freeze()
+        late = pool.submit(queue.add, "late")
+        with pytest.raises(TimeoutError):
+            late.result(0.5)
+        server.thaw()
+        assert late.result().id == "2"
+        assert queue.counts()["waiting"] == 2
 
 
 def test_a_rate_limit_is_set_and_removed(queue, redis_client):

@@ -1,4 +1,4 @@
-"""`job.wait()`: the result arrives however the job ends, and whatever happens to Redis meanwhile."""
+"""`job.wait()`: the result arrives however the job ends, whatever happens to Redis meanwhile."""
 
 from __future__ import annotations
 

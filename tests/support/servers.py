@@ -64,7 +64,7 @@ class RedisServer:
         return self._running().pid
 
     def start(self) -> None:
-        """Start the server and return when it answers."""
+        """Start the server and return when it answers, be it that a password is missing."""
         if self._process is not None:
             raise RuntimeError("the server runs already")
         self._process = subprocess.Popen(self._argv, stdin=subprocess.DEVNULL)
@@ -140,6 +140,8 @@ class RedisServer:
             while True:
                 try:
                     client.ping()
+                except redis.AuthenticationError:
+                    return
                 except (redis.ConnectionError, redis.BusyLoadingError):
                     if self._running().poll() is not None or time.monotonic() > deadline:
                         raise RuntimeError(f"{self.kind} does not start: {self._said()}") from None
@@ -161,15 +163,21 @@ def binary_of(kind: str) -> str:
     return binary
 
 
-def version_of(binary: str) -> str:
-    """`7.0.15` out of `Redis server v=7.0.15 sha=…`."""
-    said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
-    return next(word[2:] for word in said.split() if word.startswith("v="))
+def found_version(kind: str) -> str:
+    """`9.1.2`, or `missing`."""
+    binary = str(get_binary_path()) if kind == "valkey" else _redis_server()
+    return _version_of(binary) if binary else "missing"
 
 
 @cache
 def _redis_server() -> str | None:
     binary = shutil.which("redis-server") or shutil.which("/usr/bin/redis-server")
-    if binary is None or int(version_of(binary).split(".")[0]) < 7:
+    if binary is None or int(_version_of(binary).split(".")[0]) < 7:
         return None
     return binary
+
+
+def _version_of(binary: str) -> str:
+    """`7.0.15` out of `Redis server v=7.0.15 sha=…`."""
+    said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    return next(word[2:] for word in said.split() if word.startswith("v="))

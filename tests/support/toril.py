@@ -60,7 +60,9 @@ class TorilRun:
 
     def __exit__(self, *error: object) -> None:
         if self.process.poll() is None:
-            self.process.terminate()
+            # Two different signals: equal ones may arrive as one. The second means "at once".
+            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(signal.SIGINT)
             try:
                 self.process.wait(timeout=10)
             except subprocess.TimeoutExpired:
@@ -103,7 +105,11 @@ class TorilRun:
 
     def ready(self) -> Self:
         """Wait until the queue is worked."""
-        self.wait_for("worker-started")
+        try:
+            self.wait_for("worker-started")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def exit_code(self, timeout_s: float = 30) -> int:

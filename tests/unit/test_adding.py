@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from toril.runtime import limiter, reading
 from toril.runtime.adding import (
     BYTES_PER_BATCH,
     BYTES_PER_CALL,
@@ -11,6 +14,7 @@ from toril.runtime.adding import (
     add_calls,
     batches,
 )
+from toril.runtime.command import REAL_TIME
 from toril.runtime.newjob import NewJob, prepare
 
 
@@ -55,3 +59,22 @@ def test_a_request_key_is_reused_with_the_next_number_once_answered():
     keys.give_back(first)
     again = keys.take()
     assert (again.nonce, again.batch) == (first.nonce, 2)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        add_calls("b:q:", prepared(1), range(1), RequestKey("n"))[0].command,
+        reading.state_of("b:q:", "1"),
+        reading.get_job("b:q:", "1"),
+        reading.log_lines("b:q:", "1"),
+        reading.counts("b:q:"),
+        limiter.set_limit("b:q:", limiter.RateLimit(1, 1, 1)),
+        limiter.offer_limit("b:q:", None),
+        limiter.remove_limit("b:q:"),
+    ],
+    ids=lambda command: command.script,
+)
+def test_producers_never_send_a_time_of_their_own(command):
+    assert command.args[0] == REAL_TIME
+    assert command.keys == ("b:q:",)

@@ -7,6 +7,7 @@ again and answered from memory. A change must keep: no call is ever executed twi
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections import deque
 from dataclasses import dataclass
@@ -76,14 +77,18 @@ class RequestKeys:
     """Request keys that are free to use; threads may share it.
 
     Reused, because every key is remembered in Redis for some minutes. A key whose batch ended
-    with an exception does not come back: that batch may still be on its way.
+    with an exception does not come back: that batch may still be on its way. Keys do not survive
+    a fork: parent and child would name different jobs alike, and one would never be added.
     """
 
     def __init__(self) -> None:
         self._free: deque[RequestKey] = deque()
+        self._pid = os.getpid()
 
     def take(self) -> RequestKey:
         """A key that nobody else uses, on its next batch."""
+        if self._pid != os.getpid():
+            self._free, self._pid = deque(), os.getpid()
         try:
             key = self._free.pop()
         except IndexError:

@@ -139,6 +139,9 @@ def translated(error: Exception, server: str) -> TorilError:
     Returns:
         `RedisUnavailable` or `RedisRefused`.
     """
+    # The asyncio side wraps whatever went wrong while connecting into a ConnectionError.
+    if isinstance(error.__cause__, redis.RedisError):
+        error = error.__cause__
     text = str(error).strip().rstrip(".")
     for kinds, verdict, what, remedy in _KNOWN:
         if isinstance(error, kinds):

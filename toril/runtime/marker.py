@@ -51,6 +51,18 @@ class MarkerWait:
         """True while a wait is under way."""
         return self._is_waiting
 
+    async def open(self) -> None:
+        """Connect, so that the worker is seen by name before its first wait.
+
+        Raises:
+            RedisUnavailable: the server cannot be reached.
+        """
+        try:
+            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+            await self._pool.release(connection)
+        except (redis.RedisError, OSError) as error:
+            raise translated(error, self._server) from error
+
     async def wait(self, timeout_s: float) -> Marker | None:
         """The marker as soon as there is one; None when the time is up or the wait unblocked.
 

@@ -2,7 +2,7 @@
 
 Everything is checked here, before anything is sent. A change must keep: what is stored is what
 Node's `queue.add` would have stored for the same options.
-Source: bullmq-protocol sections 2.2 and 3.5; observed with bullmq 6.7.
+Source: observed with bullmq 6.7.
 """
 
 from __future__ import annotations

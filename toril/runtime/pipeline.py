@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError
 
 from toril.errors import RedisUnavailable, TorilError
 from toril.runtime.connection import translated
-from toril.runtime.scripts import script
+from toril.runtime.scripts import script, script_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ class ScriptPipeline:
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             again = [commands[i] for i in unknown]
-            await self._load({command.script for command in again})
+            await self.load()
             for i, reply in zip(unknown, await self._evaluate(again), strict=True):
                 replies[i] = reply
         results = [self._result(*pair) for pair in zip(commands, replies, strict=True)]
@@ -89,9 +89,18 @@ class ScriptPipeline:
             pipe.execute_command("EVALSHA", sha, len(command.keys), *command.keys, *command.args)
         return await self._executed(pipe)
 
-    async def _load(self, names: set[str]) -> None:
+    async def load(self) -> None:
+        """Make every script known to the server.
+
+        All of them, because a pipeline in which one is missing and the next is not would be
+        executed out of order: a job's report after its settlement finds its lock gone.
+
+        Raises:
+            RedisUnavailable: not now.
+            RedisRefused: it refuses scripts.
+        """
         pipe = self._redis.pipeline(transaction=False)
-        for name in sorted(names):
+        for name in script_names():
             pipe.execute_command("SCRIPT LOAD", script(name).text)
         for reply in await self._executed(pipe):
             if isinstance(reply, Exception):

@@ -94,13 +94,15 @@ class Store:
         self._unconfirmed: dict[str, float] = {}
 
     async def open(self) -> None:
-        """Check that the server answers.
+        """Connect, the blocking connection too, and load the scripts.
 
         Raises:
             RedisUnavailable: it cannot be reached.
-            RedisRefused: it refuses the login.
+            RedisRefused: it refuses the login, or scripts.
         """
         await self.ping()
+        await self._pipeline.load()
+        await self._marker.open()
 
     async def ping(self) -> None:
         """Check that the server answers; raises as `open` does."""

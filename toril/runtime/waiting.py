@@ -4,7 +4,7 @@ The end is looked up once and then read from the stream, so that a job is found 
 removed as it completes. A change must keep: between look-up and stream there is no gap. Both are
 read at one moment (`state.lua` returns the stream's last id), and a job that is found gone later
 is gone only once the stream has been read up to that moment.
-Source: bullmq-protocol section 11.
+Source: the event stream as observed with bullmq 6.7.
 """
 
 from __future__ import annotations

@@ -29,8 +29,13 @@ class Capture:
         budget_bytes: int,
         emit: Callable[[str, list[str]], None],
     ) -> None:
-        """Args: the loop, (stdout, stderr) read ends, budget before the first attempt, and who
-        gets (stream, lines).
+        """Watch the pipes.
+
+        Args:
+            loop: the loop that reads.
+            fds: read ends of stdout and stderr; closed here.
+            budget_bytes: what is kept before the first attempt.
+            emit: gets (stream, lines).
         """
         self._loop = loop
         self._fds = dict(zip(STREAMS, fds, strict=True))

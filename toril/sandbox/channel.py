@@ -7,15 +7,17 @@ decides what a frame means.
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import suppress
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from toril.errors import ProtocolError
 from toril.sandbox.frames import Frame, FrameReader, FrameType, encode_header, supervisor_maxima
 
+if TYPE_CHECKING:
+    import socket
+
 _FRAMES_PER_TURN = 256
-"""Frames in one read after which reading rests; chosen: no processor means to say so much at once."""
+"""Frames in one read after which reading rests; chosen: no processor means to say so much."""
 
 _REST_S = 0.005
 """Pause after that; chosen: a flood of frames gets less than half of the loop."""

@@ -4,6 +4,8 @@ What the loop needs is bound before any user code runs, and what a processor can
 changed is put back after each call. It leaves by `os._exit`: no exit handler, no joined thread.
 """
 
+# ruff: noqa: PTH120 - no pathlib where children are made
+
 from __future__ import annotations
 
 import builtins
@@ -28,8 +30,6 @@ from toril.sandbox.wire import Wire, listen_for_interrupts
 from toril.units import format_bytes
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from toril.sandbox.confine import Plan
 
 CONFINEMENT_FAILED = 70
@@ -171,7 +171,9 @@ class _Child:
             case Exception():
                 return _failure("raised", error)
             case _:
-                return _failure("processor-exit", error, leaves="the processor left by an exit")
+                name = type(error).__name__
+                message = f"the processor left by {name}: {_said(error)}"
+                return _error("processor-exit", name, message, _stack(error), leaves=name)
 
     def _out_of_memory(self, error: MemoryError) -> _End:
         limit = self._plan.limits.memory_bytes
@@ -201,11 +203,11 @@ class _Child:
         return f"{count} threads left running" if count > 0 else ""
 
 
-def _failure(kind: str, error: BaseException, *, leaves: str = "") -> _End:
+def _failure(kind: str, error: BaseException) -> _End:
     message = _said(error)
     if (variable := missing_variable(error)) is not None:
         message = f"{message} is not in the environment. {variable_remedy(variable)}"
-    return _error(kind, type(error).__name__, message, _stack(error), leaves=leaves)
+    return _error(kind, type(error).__name__, message, _stack(error))
 
 
 def _error(kind: str, name: str, message: str, stack: str = "", *, leaves: str = "") -> _End:
@@ -232,11 +234,11 @@ def _said(error: BaseException) -> str:
 
 
 def _stack(error: BaseException) -> str:
-    """Python's traceback text from the first frame that is not ours."""
-    trace: TracebackType | None = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OUR_FRAMES):
-        trace = trace.tb_next
+    """Python's traceback text without our own frames."""
     try:
-        return "".join(traceback.format_exception(type(error), error, trace))
+        told = traceback.TracebackException(type(error), error, error.__traceback__)
+        theirs = [one for one in told.stack if not one.filename.startswith(_OUR_FRAMES)]
+        told.stack = traceback.StackSummary.from_list(theirs)
+        return "".join(told.format())
     except BaseException:  # noqa: BLE001 - a wall: it calls str() of the user's exceptions
         return ""

@@ -3,6 +3,8 @@
 Any exception here means that the child was not set up as promised; it then never runs a job.
 """
 
+# ruff: noqa: PTH123 - no pathlib where children are made
+
 from __future__ import annotations
 
 import faulthandler

@@ -13,15 +13,16 @@ import signal
 import struct
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from toril.call import Outcome, Usage, Verdict
-from toril.sandbox import outcomes
+from toril.sandbox import outcomes, tree
+from toril.sandbox.alarm import Alarm
 from toril.sandbox.capture import Capture
 from toril.sandbox.channel import Channel
 from toril.sandbox.frames import FrameType
-from toril.sandbox.listener import ChildExit
-from toril.sandbox.outcomes import Death
+from toril.sandbox.listener import ChildExit, tell
+from toril.sandbox.outcomes import Death, Fault
 from toril.sandbox.session import admit
 from toril.sandbox.states import TABLE, Action, Event, State
 from toril.sandbox.usage import Meter
@@ -46,6 +47,7 @@ _REPORT_S = 5.0
 """From the pidfd to the zygote's report; chosen: longer than its longest sweep."""
 
 _BUSY = frozenset({State.RUNNING, State.INTERRUPTING})
+_DEAF = frozenset({State.KILLING, State.DEAD, State.REAPED})
 _HEADER_LENGTH = struct.Struct("<I")
 
 
@@ -81,13 +83,12 @@ class Child:
         self._capture = Capture(self._loop, ends[1:], limits.output_bytes, self._on_lines)
         self._meter: Meter | None = None
         self._pidfd: int | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._hangup: asyncio.TimerHandle | None = None
+        self._timer = Alarm(self._loop)
+        self._hangup = Alarm(self._loop)
         self._call: Call | None = None
         self._sequence = 0
         self._was_ready = False
-        self._reason: Verdict | None = None
-        self._why = ""
+        self._fault: Fault | None = None
         self._is_last = False
         self._is_unwanted = False
         self._is_orphan = False
@@ -95,9 +96,7 @@ class Child:
         self._owes_offer = False
         self._owes_signal = False
         self._death = Death()
-        self._arm(_START_S, self._on_start_late)
-
-    # What the supervisor asks of it.
+        self._timer.set(_START_S, self._on_start_late)
 
     def run(self, call: Call) -> None:
         """Give the child a call; its hard timeout begins now.
@@ -176,29 +175,30 @@ class Child:
 
     def on_frame(self, frame: Frame) -> None:
         """Take one frame; part of `channel.Owner`."""
-        if self.state in {State.KILLING, State.DEAD, State.REAPED}:
+        if self.state in _DEAF:
             return
         admit(self.state, frame.type, frame.sequence, 0 if self._call is None else self._sequence)
-        _FRAMES[frame.type](self, frame.payload)
+        self._FRAMES[frame.type](self, frame.payload)
 
     def on_turn(self) -> None:
-        """Offer the child once everything it sent together is taken: a frame too many is then
-        this child's fault and not its next job's.
+        """Offer the child only when everything it sent together is taken.
+
+        A frame too many is then this child's fault and not its next job's.
         """
         if self._owes_offer and self.state is State.IDLE and not self._is_draining:
             self._owes_offer = False
-            self._tell(self._listener.on_idle, self)
+            self._tell(self._listener.on_idle)
 
     def on_broken(self, rule: str) -> None:
         """A frame broke a rule; part of `channel.Owner`."""
-        if self.state in {State.KILLING, State.DEAD, State.REAPED}:
+        if self.state in _DEAF:
             return
         self._blame(Verdict.BROKE_PROTOCOL, rule)
         self._fire(Event.BROKE)
 
     def on_hangup(self) -> None:
         """Its end is closed; mostly because it dies just now."""
-        self._hangup = self._loop.call_later(_HANGUP_S, self._on_hangup_late)
+        self._hangup.set(_HANGUP_S, self._on_hangup_late)
 
     def on_written(self) -> None:
         """A CANCEL that was held back has left: now the signal finds it."""
@@ -216,33 +216,31 @@ class Child:
 
     def _on_progress(self, payload: bytes) -> None:
         outcomes.check_json("progress", payload)
-        self._tell(self._listener.on_progress, self, self._call, payload)
+        self._tell(self._listener.on_progress, self._call, payload)
 
     def _on_update_data(self, payload: bytes) -> None:
         outcomes.check_json("job data", payload)
-        self._tell(self._listener.on_update_data, self, self._call, payload)
+        self._tell(self._listener.on_update_data, self._call, payload)
 
     def _on_log(self, payload: bytes) -> None:
         text = payload.decode("utf-8", "replace")
         if self._capture.output.admit(len(payload)):
-            self._tell(self._listener.on_log, self, self._call, "log", [text])
+            self._tell(self._listener.on_log, self._call, "log", [text])
 
     def _on_last(self, _: bytes) -> None:
         self._is_last = True
 
     def _on_result(self, payload: bytes) -> None:
-        outcome = outcomes.returned(payload)
-        if self._reason not in {None, Verdict.INTERRUPTED}:
-            outcome = self._ended()
+        outcome, fault = outcomes.returned(payload), self._fault
+        if fault is not None and fault.verdict is not Verdict.INTERRUPTED:
+            outcome = self._ended(fault)
         self._settle(outcome)
 
     def _on_error(self, payload: bytes) -> None:
         outcome = outcomes.failed(payload)
-        if self._reason is not None:
-            outcome = replace(self._ended(), stack=outcome.stack)
+        if self._fault is not None:
+            outcome = replace(self._ended(self._fault), stack=outcome.stack)
         self._settle(outcome)
-
-    # What time tells.
 
     def _on_start_late(self) -> None:
         self._blame(Verdict.UNAVAILABLE, f"a child was not ready within {_START_S:g} s")
@@ -270,10 +268,9 @@ class Child:
 
     def _report_orphan(self) -> None:
         """Its end is the init process's to reap, or ours, if this process is a subreaper."""
-        with suppress(ChildProcessError):
-            pid, status = os.waitpid(self.pid or 0, os.WNOHANG)
-            if pid:
-                self._death = Death.from_status(status, None)
+        status = tree.reap(self.pid) if self.pid else None
+        if status is not None:
+            self._death = Death.from_status(status, None)
         self._fire(Event.REPORTED)
 
     def _drain(self) -> None:
@@ -286,11 +283,9 @@ class Child:
         if self._owes_offer:
             self._loop.call_soon(self.on_turn)
 
-    # What the table says.
-
     def _fire(self, event: Event) -> None:
         self.state, action = TABLE[self.state, event]
-        _ACTIONS[action](self)
+        self._ACTIONS[action](self)
 
     def _nothing(self) -> None:
         pass
@@ -299,7 +294,7 @@ class Child:
         self._channel.open(self._loop)
 
     def _offer(self) -> None:
-        self._disarm()
+        self._timer.clear()
         max_jobs = self._limits.max_jobs
         if self._is_unwanted or (max_jobs is not None and self.jobs_run >= max_jobs):
             self.retire()
@@ -312,7 +307,7 @@ class Child:
             raise AssertionError("a child runs only with a call and a pid")
         self._is_last = False
         self._meter.start()
-        self._arm(self._limits.timeout_s, self._on_deadline)
+        self._timer.set(self._limits.timeout_s, self._on_deadline)
         length = _HEADER_LENGTH.pack(len(call.header))
         parts = (length, call.header, call.data)
         if not self._channel.send(FrameType.JOB, self._sequence, *parts):
@@ -320,9 +315,10 @@ class Child:
             self._blame(Verdict.LOST, "its child was gone before it began")
 
     def _send_cancel(self) -> None:
-        self._arm(self._limits.grace_s, self._on_time_up)
-        reason = {"reason": (self._reason or Verdict.INTERRUPTED).value}
-        self._channel.send(FrameType.CANCEL, self._sequence, json.dumps(reason).encode())
+        self._timer.set(self._limits.grace_s, self._on_time_up)
+        verdict = self._fault.verdict if self._fault else Verdict.INTERRUPTED
+        reason = json.dumps({"reason": verdict.value}).encode()
+        self._channel.send(FrameType.CANCEL, self._sequence, reason)
         if self._channel.has_unsent():
             self._owes_signal = True
         else:
@@ -330,26 +326,26 @@ class Child:
 
     def _send_stop(self) -> None:
         self._is_unwanted = True
-        self._arm(max(self._limits.grace_s, 1.0), self._on_time_up)
+        self._timer.set(max(self._limits.grace_s, 1.0), self._on_time_up)
         self._channel.send(FrameType.STOP, 0)
 
     def _kill(self) -> None:
-        self._disarm()
-        self._forgive_hangup()
+        self._timer.clear()
+        self._hangup.clear()
         self._channel.close()
         self._signal(signal.SIGKILL)
 
     def _await_report(self) -> None:
-        self._disarm()
-        self._forgive_hangup()
+        self._timer.clear()
+        self._hangup.clear()
         if self._is_orphan:
             self._report_orphan()
         else:
-            self._arm(_REPORT_S, self._on_time_up)
+            self._timer.set(_REPORT_S, self._on_time_up)
 
     def _bury(self) -> None:
-        self._disarm()
-        self._forgive_hangup()
+        self._timer.clear()
+        self._hangup.clear()
         self._channel.close()
         self._capture.close()
         if self._pidfd is not None:
@@ -359,7 +355,7 @@ class Child:
         if self._call is not None:
             self._settle(self._last_words())
         self._on_buried(self)
-        self._tell(self._listener.on_gone, self, self._exit())
+        self._tell(self._listener.on_gone, self._exit())
 
     def _reject(self) -> None:
         raise RuntimeError(f"child {self.slot} is {self.state.value}, expected idle")
@@ -377,25 +373,20 @@ class Child:
         self._call = None
         self._owes_signal = False
         if self.state in _BUSY:
-            self._reason, self._why = None, ""
+            self._fault = None
             self._fire(Event.SETTLED_LAST if self._is_last else Event.SETTLED)
-        self._tell(self._listener.on_outcome, self, call, outcome)
+        self._tell(self._listener.on_outcome, call, outcome)
 
-    def _ended(self) -> Outcome:
-        return outcomes.ended(
-            self._reason or Verdict.LOST,
-            why=self._why,
-            timeout_s=self._limits.timeout_s,
-            usage=self._usage(),
-        )
+    def _ended(self, fault: Fault) -> Outcome:
+        return outcomes.ended(fault, timeout_s=self._limits.timeout_s, usage=self._usage())
 
     def _last_words(self) -> Outcome:
         """The outcome of a call whose child is gone."""
-        was_killed = self._death.signal in {None, signal.SIGKILL}
-        if self._reason is None or (self._reason is Verdict.DISCONNECTED and not was_killed):
-            tail = self._capture.output.stderr_tail
-            return outcomes.died(self._death, tail, self._usage())
-        return self._ended()
+        fault = self._fault
+        was_dying = self._death.signal not in {None, signal.SIGKILL}
+        if fault is None or (fault.verdict is Verdict.DISCONNECTED and was_dying):
+            return outcomes.died(self._death, self._capture.output.stderr_tail, self._usage())
+        return self._ended(fault)
 
     def _usage(self) -> Usage:
         if self._meter is None:
@@ -404,80 +395,51 @@ class Child:
         return self._meter.stop(is_alive=is_alive, total_cpu_ms=self._death.cpu_ms)
 
     def _exit(self) -> ChildExit:
-        death, reason, message = self._death, self._reason, self._why
-        is_clean = death.exit_code in {None, 0} and death.signal in {None, signal.SIGKILL}
-        expected = reason is None and self._is_unwanted and is_clean
-        if reason is None and not expected:
-            reason, message = death.verdict, death.words
-            if not self._was_ready:
-                reason, message = Verdict.UNAVAILABLE, f"a child {death.words} before it was ready"
-        return ChildExit(
+        facts = ChildExit(
             pid=self.pid,
-            exit_code=death.exit_code,
-            signal=death.signal,
-            expected=expected,
+            exit_code=self._death.exit_code,
+            signal=self._death.signal,
+            expected=self._is_unwanted,
             ran=self.jobs_run,
-            reason=reason,
-            message=message or (reason.value if reason else ""),
             stderr_tail=self._capture.output.stderr_tail,
         )
+        return outcomes.judged(facts, self._death, self._fault, was_ready=self._was_ready)
 
     def _blame(self, verdict: Verdict, why: str = "") -> None:
         """Keep the first reason; it never changes."""
-        if self._reason is None:
-            self._reason, self._why = verdict, why
+        self._fault = self._fault or Fault(verdict, why)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._pidfd is not None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
-    def _arm(self, delay_s: float, action: Callable[[], None]) -> None:
-        self._disarm()
-        self._timer = self._loop.call_later(delay_s, action)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _forgive_hangup(self) -> None:
-        if self._hangup is not None:
-            self._hangup.cancel()
-            self._hangup = None
-
     def _on_lines(self, stream: str, lines: list[str]) -> None:
-        self._tell(self._listener.on_log, self, self._call, stream, lines)
+        self._tell(self._listener.on_log, self._call, stream, lines)
 
     def _tell(self, listener: Callable[..., None], *news: Any) -> None:
-        try:
-            listener(*news)
-        except Exception as error:  # noqa: BLE001 - a wall: a listener's fault must not stop us
-            self._loop.call_exception_handler(
-                {"message": f"listener failed on news of {self.slot}", "exception": error}
-            )
+        tell(self._loop, listener, self, *news)
 
+    _FRAMES: ClassVar[Mapping[FrameType, Callable[[Child, bytes], None]]] = {
+        FrameType.READY: _on_ready,
+        FrameType.FAULT: _on_fault,
+        FrameType.PROGRESS: _on_progress,
+        FrameType.UPDATE_DATA: _on_update_data,
+        FrameType.LOG: _on_log,
+        FrameType.LAST: _on_last,
+        FrameType.RESULT: _on_result,
+        FrameType.ERROR: _on_error,
+    }
 
-_FRAMES: Mapping[FrameType, Callable[[Child, bytes], None]] = {
-    FrameType.READY: Child._on_ready,
-    FrameType.FAULT: Child._on_fault,
-    FrameType.PROGRESS: Child._on_progress,
-    FrameType.UPDATE_DATA: Child._on_update_data,
-    FrameType.LOG: Child._on_log,
-    FrameType.LAST: Child._on_last,
-    FrameType.RESULT: Child._on_result,
-    FrameType.ERROR: Child._on_error,
-}
-
-_ACTIONS: Mapping[Action, Callable[[Child], None]] = {
-    Action.NOTHING: Child._nothing,
-    Action.LISTEN: Child._listen,
-    Action.OFFER: Child._offer,
-    Action.SEND_JOB: Child._send_job,
-    Action.SEND_CANCEL: Child._send_cancel,
-    Action.SEND_STOP: Child._send_stop,
-    Action.KILL: Child._kill,
-    Action.AWAIT_REPORT: Child._await_report,
-    Action.BURY: Child._bury,
-    Action.REJECT: Child._reject,
-}
+    _ACTIONS: ClassVar[Mapping[Action, Callable[[Child], None]]] = {
+        Action.NOTHING: _nothing,
+        Action.LISTEN: _listen,
+        Action.OFFER: _offer,
+        Action.SEND_JOB: _send_job,
+        Action.SEND_CANCEL: _send_cancel,
+        Action.SEND_STOP: _send_stop,
+        Action.KILL: _kill,
+        Action.AWAIT_REPORT: _await_report,
+        Action.BURY: _bury,
+        Action.REJECT: _reject,
+    }

@@ -52,7 +52,14 @@ class SandboxedJob:
     """
 
     def __init__(self, header: bytes, data: bytes, sender: Sender, sequence: int) -> None:
-        """Args: header and data as in `toril.call.Call`; sender and sequence of this call."""
+        """Made by the child.
+
+        Args:
+            header: as in `toril.call.Call`.
+            data: as in `toril.call.Call`.
+            sender: where what the job says goes.
+            sequence: number of the call it belongs to.
+        """
         fields: Mapping[str, Any] = json.loads(header)
         self.id: str = fields["id"]
         self.name: str = fields["name"]

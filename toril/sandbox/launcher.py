@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import deque
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toril.call import Verdict
@@ -18,13 +19,14 @@ from toril.errors import ProcessorImportError, SandboxUnavailable
 from toril.sandbox import control, environment
 from toril.sandbox.handle import Child
 from toril.sandbox.levels import Level, require
-from toril.sandbox.limits import Limits
+from toril.sandbox.listener import tell
 from toril.sandbox.outcomes import Death
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from toril.sandbox.control import Message
+    from toril.sandbox.limits import Limits
     from toril.sandbox.listener import ChildListener
 
 
@@ -104,15 +106,18 @@ class Zygote:
                 the zygote did not start.
         """
         require(spec.level)
-        zygote = _launch(cls, spec, listener)
-        try:
-            zygote._say(_orders(spec))
-            word = await zygote._first_word
-            _check(word, zygote._process)
-        except BaseException:
-            await zygote._abandon()
-            raise
+        zygote = cls(spec, listener, *_launch(spec))
+        await zygote.preload()
         return zygote
+
+    async def preload(self) -> None:
+        """Part of `start`."""
+        try:
+            self._say(_orders(self._spec))
+            _check(await self._first_word, self._process)
+        except BaseException:
+            await self._abandon()
+            raise
 
     def fork(self, slot: int) -> Child:
         """Ask for a child; `on_idle` follows, or `on_gone`.
@@ -239,10 +244,10 @@ class Zygote:
         self._ended.set()
         if not self._is_stopping:
             reason = f"the zygote {_how_it_ended(self._process.returncode)}"
-            self._loop.call_soon(self._listener.on_zygote_gone, self, reason)
+            tell(self._loop, self._listener.on_zygote_gone, self, reason)
 
 
-def _launch(cls: type[Zygote], spec: ZygoteSpec, listener: ChildListener) -> Zygote:
+def _launch(spec: ZygoteSpec) -> tuple[subprocess.Popen[bytes], socket.socket]:
     if threading.current_thread() is not threading.main_thread():
         raise SandboxUnavailable(
             "a zygote can be started from the main thread only",
@@ -264,7 +269,7 @@ def _launch(cls: type[Zygote], spec: ZygoteSpec, listener: ChildListener) -> Zyg
         except OSError as error:
             ours.close()
             raise SandboxUnavailable(f"the zygote could not be started: {error}") from error
-    return cls(spec, listener, process, ours)
+    return process, ours
 
 
 def _orders(spec: ZygoteSpec) -> dict[str, Any]:
@@ -274,7 +279,7 @@ def _orders(spec: ZygoteSpec) -> dict[str, Any]:
         "processor": spec.processor,
         "level": spec.level.value,
         "limits": asdict(spec.limits),
-        "python_path": [os.path.abspath(entry) for entry in spec.python_path],
+        "python_path": [str(Path(entry).absolute()) for entry in spec.python_path],
         "working_directory": spec.working_directory,
         "nice": spec.nice,
     }

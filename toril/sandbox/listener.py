@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
     from toril.call import Call, Outcome, Verdict
     from toril.sandbox.handle import Child
     from toril.sandbox.launcher import Zygote
@@ -19,10 +22,10 @@ class ChildExit:
         pid: None when it was never forked.
         exit_code: None unless it exited.
         signal: number of the signal that ended it; else None.
-        expected: it was told to go, or asked to be replaced, and left without a fault.
+        expected: it was told to go, or asked to be replaced, and no fault of its own came before.
         ran: calls it was given.
-        reason: why it is gone, when that is a fault; else None.
-        message: the same for people; empty when it was expected.
+        reason: why it had to go, or died; None when it just left.
+        message: the same for people.
         stderr_tail: the last of what it wrote to stderr.
     """
 
@@ -31,9 +34,9 @@ class ChildExit:
     signal: int | None
     expected: bool
     ran: int
-    reason: Verdict | None
-    message: str
-    stderr_tail: str
+    reason: Verdict | None = None
+    message: str = ""
+    stderr_tail: str = ""
 
 
 class ChildListener(Protocol):
@@ -63,3 +66,12 @@ class ChildListener(Protocol):
 
     def on_zygote_gone(self, zygote: Zygote, reason: str) -> None:
         """The zygote ended by itself; all its children have had `on_gone`."""
+
+
+def tell(loop: asyncio.AbstractEventLoop, listener: Callable[..., None], *news: Any) -> None:
+    """Call a listener; what it raises goes to the loop's exception handler and no further."""
+    try:
+        listener(*news)
+    except Exception as error:  # noqa: BLE001 - a wall: its fault must not stop a child's life
+        message = f"listener {listener.__name__} failed"
+        loop.call_exception_handler({"message": message, "exception": error})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from toril.call import Outcome, Usage, Verdict
 from toril.errors import ProtocolError
+from toril.sandbox.listener import ChildExit
 from toril.sandbox.text import clean, clean_end
 from toril.units import format_ms
 
@@ -36,12 +37,17 @@ _KINDS: Mapping[str, Verdict] = {
 _MESSAGES: Mapping[Verdict, str] = {
     Verdict.INTERRUPTED: "interrupted: the worker stops",
     Verdict.CANCELLED: "cancelled",
+    Verdict.TIMED_OUT: "timed out",
+    Verdict.BROKE_PROTOCOL: "its child broke the frame protocol",
     Verdict.LOCK_LOST: "lost its lock, killed",
     Verdict.LOST: "lost: the zygote of its child died",
     Verdict.DISCONNECTED: "its child closed the socket to the supervisor without a result",
     Verdict.OVER_MEMORY: "over the memory limit, killed",
     Verdict.CPU_LIMIT: "over the CPU limit, killed",
 }
+
+_ON_REQUEST = frozenset({Verdict.INTERRUPTED, Verdict.CANCELLED, Verdict.LOCK_LOST})
+"""Ends that say nothing against the child."""
 
 Detail = dict[str, str | int | float | bool]
 
@@ -88,6 +94,27 @@ class Death:
         if self.signal is not None:
             return Verdict.CRASHED
         return Verdict.LOST if self.exit_code is None else Verdict.EXITED
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a child, or its call, had to end.
+
+    Attributes:
+        verdict: the reason.
+        why: what exactly; empty when the verdict says all.
+    """
+
+    verdict: Verdict
+    why: str = ""
+
+    @property
+    def words(self) -> str:
+        """The fault for people."""
+        if self.verdict is Verdict.UNAVAILABLE:
+            return self.why
+        message = _MESSAGES.get(self.verdict, self.verdict.value)
+        return f"{message}: {self.why}" if self.why else message
 
 
 class _ErrorPayload(msgspec.Struct):
@@ -167,27 +194,25 @@ def fault(payload: bytes) -> str:
     return f'setting up a child failed at step "{report.step}": {clean(report.error, 1024)}'
 
 
-def ended(verdict: Verdict, *, why: str, timeout_s: float, usage: Usage) -> Outcome:
+def ended(fault: Fault, *, timeout_s: float, usage: Usage) -> Outcome:
     """The outcome of an attempt that the supervisor ended, or that its child could not go on with.
 
     Args:
-        verdict: the first reason.
-        why: the rule that was broken, or the like; empty when the verdict says all.
+        fault: the first reason.
         timeout_s: the limit on wall time.
         usage: what the attempt used.
     """
     detail: Detail = {}
-    match verdict:
+    match fault.verdict:
         case Verdict.TIMED_OUT:
             message = f"timed out after {format_ms(usage.wall_ms)} (limit {_limit(timeout_s)})"
             detail["limit_ms"] = round(timeout_s * 1000)
         case Verdict.BROKE_PROTOCOL:
-            message = f"its child broke the frame protocol: {why}"
-            detail["rule"] = why
+            message = fault.words
+            detail["rule"] = fault.why
         case _:
-            message = _MESSAGES.get(verdict, verdict.value)
-            message = f"{message}: {why}" if why else message
-    return Outcome(verdict, message=message, detail=detail, usage=usage)
+            message = fault.words
+    return Outcome(fault.verdict, message=message, detail=detail, usage=usage)
 
 
 def died(death: Death, stderr_tail: str, usage: Usage) -> Outcome:
@@ -201,6 +226,27 @@ def died(death: Death, stderr_tail: str, usage: Usage) -> Outcome:
         detail["stderr"] = stderr_tail
     message = death.words if death.verdict is not Verdict.LOST else _MESSAGES[Verdict.LOST]
     return Outcome(death.verdict, message=message, detail=detail, usage=usage)
+
+
+def judged(facts: ChildExit, death: Death, fault: Fault | None, *, was_ready: bool) -> ChildExit:
+    """How a child left, with the reason if that was a fault.
+
+    Args:
+        facts: what is known; `expected` says that it was told to go, or asked to be replaced.
+        death: its end.
+        fault: why it had to go, if it had.
+        was_ready: it had come as far as READY.
+    """
+    if fault is not None:
+        expected = facts.expected and fault.verdict in _ON_REQUEST
+        return replace(facts, expected=expected, reason=fault.verdict, message=fault.words)
+    is_clean = death.exit_code in {None, 0} and death.signal in {None, signal.SIGKILL}
+    if facts.expected and is_clean:
+        return facts
+    if not was_ready:
+        message = f"a child {death.words} before it was ready"
+        return replace(facts, expected=False, reason=Verdict.UNAVAILABLE, message=message)
+    return replace(facts, expected=False, reason=death.verdict, message=death.words)
 
 
 def signal_name(number: int) -> str:

@@ -4,6 +4,8 @@ A socket, a writable file or a thread that an import opens would be shared by ev
 missing in them, so it is refused here, named, before any job is taken.
 """
 
+# ruff: noqa: PTH115, PTH116, PTH120, PTH208 - no pathlib where children are made
+
 from __future__ import annotations
 
 import builtins
@@ -104,8 +106,8 @@ def _resolve(path: str) -> Processor:
         return processor.resolve(path)
     except ProcessorImportError:
         raise
-    except BaseException as error:
-        # A wall: whatever a user's module raises at import, SystemExit included, is its report.
+    except BaseException as error:  # noqa: BLE001 - a wall
+        # Whatever a user's module raises at import, SystemExit included, is what we report.
         raise ProcessorImportError(
             f"importing processor {path!r} failed: "
             f"{type(error).__name__}: {clean(_said(error), 2048)}",

@@ -3,6 +3,8 @@
 Imported on both sides of the wall, so it imports nothing but the standard library.
 """
 
+# ruff: noqa: PTH123, PTH208 - no pathlib where children are made
+
 from __future__ import annotations
 
 import ctypes

@@ -49,3 +49,11 @@ def sweep_strangers(keep: AbstractSet[int]) -> int:
         if time.monotonic() > end:
             break
     return swept
+
+
+def reap(pid: int) -> int | None:
+    """The wait status of a dead child; None when it is not ours, or not dead."""
+    with suppress(ChildProcessError):
+        waited, status = os.waitpid(pid, os.WNOHANG)
+        return status if waited else None
+    return None

@@ -18,27 +18,26 @@ from toril.call import Outcome, Verdict
 from toril.errors import RedisUnavailable, SandboxUnavailable, TorilError
 from toril.runtime.claim import Claimed, ClaimRequest
 from toril.runtime.lock import LockKeeper
-from toril.runtime.retry import Abandon, Policy, decide
-from toril.runtime.settling import Settled
-from toril.runtime.store import Ending, Store
-from toril.supervisor.calls import as_call, settled_event, settlement_refused, zygote_spec
+from toril.runtime.retry import Policy
+from toril.runtime.store import Store
+from toril.supervisor.calls import as_call, zygote_spec
 from toril.supervisor.intake import Intake
 from toril.supervisor.pool import Pool
 from toril.supervisor.reports import Reports
+from toril.supervisor.settlements import Settlements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from toril.call import Call
     from toril.runtime.claim import Claim, Refused, Report
+    from toril.runtime.settling import Settled
     from toril.sandbox.handle import Child
     from toril.sandbox.listener import ChildExit
     from toril.supervisor.settings import QueueSettings, Settings
 
 MAX_RECONNECT_S = 5.0
 """Longest pause between two tries to reach Redis; chosen: half of it is the mean delay after."""
-
-_RECORDED = (Settled.DONE, Settled.ALREADY)
 
 LAST_TRY_S = 5.0
 """How long after the drain deadline results are still offered to a Redis that is away; chosen."""
@@ -54,7 +53,6 @@ class Worker:
     def __init__(self, queue: QueueSettings, settings: Settings, emit: ev.Emit) -> None:
         self.queue = queue
         self.refused: Refused | None = None
-        self.settled = 0
         self._settings = settings
         self._emit = emit
         self._store = Store(
@@ -64,10 +62,10 @@ class Worker:
             self._store, queue.lock_ms, self._on_lost, interval_s=queue.renew_every_s
         )
         self._pool = Pool(zygote_spec(queue), queue.concurrency, self)
-        self._policy = Policy(max_crashes=queue.max_crashes, on_crash=queue.on_crash)
+        policy = Policy(max_crashes=queue.max_crashes, on_crash=queue.on_crash)
+        self._settlements = Settlements(queue.name, policy, self._keeper, emit)
         self._running: dict[Child, Claim] = {}
         self._waiting: list[Claim] = []
-        self._endings: list[Ending] = []
         self._reports = Reports()
         self._wake = asyncio.Event()
         self._intake = Intake(self._store, queue.poll_ms, self._is_able, self._wake.set)
@@ -99,7 +97,7 @@ class Worker:
             ev.WorkerStarted(
                 queue=self.queue.name,
                 processor=self.queue.processor,
-                level=self.queue.level.value,
+                isolation=self.queue.level.value,
                 concurrency=self.queue.concurrency,
                 redis=self._store.location,
             )
@@ -111,16 +109,14 @@ class Worker:
         tasks = [asyncio.create_task(self._intake.watch()), asyncio.create_task(self._sweep())]
         try:
             while not await self._is_done():
-                if self._endings or self._reports or self._intake.is_due:
+                if self._settlements or self._reports or self._intake.is_due:
                     await self._exchange()
                 else:
                     self._intake.rest()
                     await self._wake.wait()
                     self._wake.clear()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _ended(tasks)
             await self._close()
 
     def stop(self) -> None:
@@ -196,7 +192,7 @@ class Worker:
     # -- the loop
 
     async def _is_done(self) -> bool:
-        if self._running or self._waiting or self._endings or self._reports:
+        if self._running or self._waiting or self._settlements or self._reports:
             return False
         if self._is_stopping or self.refused is not None:
             return True
@@ -213,8 +209,7 @@ class Worker:
         return self._pool.free > 0 and not self._is_stopping and self.refused is None
 
     async def _exchange(self) -> None:
-        reports = self._reports.take()
-        endings, self._endings = self._endings, []
+        reports, endings = self._reports.take(), self._settlements.take()
         want = None
         if self._intake.is_open:
             want = ClaimRequest(self._pool.free, self.queue.lock_ms, self.queue.rate_limit)
@@ -223,12 +218,14 @@ class Worker:
             answer = await self._store.exchange(reports, endings, want)
         except RedisUnavailable as error:
             self._reports.restore(reports)
-            self._endings[:0] = endings
+            self._settlements.put_back(endings)
             await self._recover(error)
             return
         self._note_reports(reports, answer.reports)
-        await self._note_endings(endings, answer.endings)
+        unavailable = self._settlements.settled(endings, answer.endings)
         await self._note_claimed(answer.claimed)
+        if unavailable is not None:
+            await self._recover(unavailable)
 
     async def _note_claimed(self, claimed: Claimed | TorilError | None) -> None:
         if isinstance(claimed, Claimed):
@@ -261,11 +258,7 @@ class Worker:
             self._waiting.append(claim)
 
     def _end(self, claim: Claim, outcome: Outcome) -> None:
-        settlement = decide(claim, outcome, self._policy, random.random())  # noqa: S311 - jitter
-        if isinstance(settlement, Abandon):
-            self._keeper.release(claim)
-        else:
-            self._endings.append(Ending(claim, settlement, outcome))
+        self._settlements.add(claim, outcome)
         self._wake.set()
 
     def _note_reports(
@@ -274,25 +267,6 @@ class Worker:
         for report, result in zip(reports, results, strict=True):
             if isinstance(result, TorilError):
                 self._emit(ev.ReportRefused(self.queue.name, report.claim.id, str(result)))
-
-    async def _note_endings(
-        self, endings: Sequence[Ending], results: Sequence[Settled | TorilError]
-    ) -> None:
-        unavailable = None
-        for ending, result in zip(endings, results, strict=True):
-            if isinstance(result, RedisUnavailable):
-                unavailable = result
-                self._endings.append(ending)
-                continue
-            self._keeper.release(ending.claim)
-            if result in _RECORDED:
-                self.settled += 1
-                self._emit(settled_event(self.queue.name, ending))
-            else:
-                reason = str(result) if isinstance(result, TorilError) else result.value
-                self._emit(settlement_refused(self.queue.name, ending, reason))
-        if unavailable is not None:
-            await self._recover(unavailable)
 
     # -- beside the loop
 
@@ -314,8 +288,10 @@ class Worker:
             self._start(claim)
 
     def _on_lost(self, claim: Claim) -> None:
+        if self._settlements.is_sent(claim):
+            return  # Its lock is gone because it is settled, or its settlement will say otherwise.
         self._emit(ev.LockLost(self.queue.name, claim.id))
-        self._endings = [ending for ending in self._endings if ending.claim is not claim]
+        self._settlements.drop(claim)
         self._waiting = [waiting for waiting in self._waiting if waiting is not claim]
         for child, running in list(self._running.items()):
             if running is claim:
@@ -350,9 +326,7 @@ class Worker:
         self._give_up()
 
     def _give_up(self) -> None:
-        unrecorded = tuple(ending.claim.id for ending in self._endings)
-        self._emit(ev.Unrecorded(self.queue.name, unrecorded))
-        self._endings.clear()
+        self._emit(ev.Unrecorded(self.queue.name, self._settlements.give_up()))
         self._reports.take()
         for child in list(self._running):
             child.kill(Verdict.LOCK_LOST)
@@ -368,4 +342,12 @@ class Worker:
         await self._keeper.stop()
         await self._pool.close()
         await self._store.close()
-        self._emit(ev.WorkerStopped(self.queue.name, self.settled))
+        self._emit(ev.WorkerStopped(self.queue.name, self._settlements.recorded))
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they end: before Python 3.12 `wait_for` can swallow a cancellation."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=0.1)

@@ -8,7 +8,7 @@
 -- Returns  {now_ms, id, word, id, word...} in the order of the jobs; word: added | duplicated
 --          The same call again (its reply was lost) gets the first one's answer, writes nothing.
 -- Events   added, then waiting or delayed; duplicated
--- Protocol sections 3.1 to 3.3, 3.6 (without parents), 4.2
+-- BullMQ layout: add standard, prioritized and delayed jobs, duplicate ids, markers
 --
 -- include lib/clock.lua
 -- include lib/shape.lua

@@ -5,7 +5,7 @@
 -- ARGV     now_ms
 -- Returns  {waiting, active, delayed, prioritized, completed, failed, waiting-children, paused}
 --          paused: what a BullMQ v5 process set aside in its `paused` list
--- Protocol section 9.3
+-- BullMQ layout: queries
 --
 local base = KEYS[1]
 return {

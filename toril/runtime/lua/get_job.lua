@@ -4,6 +4,6 @@
 -- KEYS[1]  base
 -- ARGV     now_ms, id
 -- Returns  {field, value, …}; empty = there is no such job
--- Protocol section 2.1
+-- BullMQ layout: the job hash
 --
 return redis.call('HGETALL', KEYS[1] .. ARGV[2])

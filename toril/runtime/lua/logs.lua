@@ -4,6 +4,6 @@
 -- KEYS[1]  base
 -- ARGV     now_ms, id, first, last (as LRANGE counts)
 -- Returns  {line, …}
--- Protocol section 1.2
+-- BullMQ layout: the log rows of a job
 --
 return redis.call('LRANGE', KEYS[1] .. ARGV[2] .. ':logs', ARGV[3], ARGV[4])

@@ -7,7 +7,7 @@
 --          state: completed | failed | delayed | prioritized | active | waiting |
 --          waiting-children | unknown (there, in no list) | gone
 --          last event id: 0-0 for an empty stream; whoever reads on from there misses nothing
--- Protocol section 9.3
+-- BullMQ layout: queries
 --
 -- include lib/state.lua
 local base, id = KEYS[1], ARGV[2]

@@ -1,0 +1,141 @@
+"""Attempts that ended, from the decision until Redis has it.
+
+An ending leaves here in one of three ways: Redis recorded it, Redis said that the job is not ours
+(or broken), or its lock was lost before it was sent. A change must keep: until then its claim is
+held by the lock keeper, and no ending is forgotten because Redis could not take it.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from toril.call import Outcome, Verdict
+from toril.errors import RedisUnavailable, TorilError
+from toril.events import JobSettled, SettlementRefused
+from toril.runtime.retry import Abandon, decide, words
+from toril.runtime.settling import Settled
+from toril.runtime.store import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from toril.events import Emit
+    from toril.runtime.claim import Claim
+    from toril.runtime.lock import LockKeeper
+    from toril.runtime.retry import Policy
+
+RECORDED = (Settled.DONE, Settled.ALREADY)
+
+UNFINISHED = {
+    Settled.PENDING_CHILDREN: Outcome(
+        Verdict.RAISED, message="completed with children of its flow still pending"
+    ),
+    Settled.FAILED_CHILDREN: Outcome(
+        Verdict.UNRECOVERABLE, message="completed although a child of its flow has failed"
+    ),
+}
+"""A completion that Redis refuses, and how the attempt ends instead; given by BullMQ."""
+
+
+class Settlements:
+    """What is to be written next, in the order in which it ended.
+
+    Args:
+        queue: for the log.
+        policy: what the worker brings to the decision.
+        keeper: holds every claim until its end is recorded.
+        emit: the log.
+    """
+
+    def __init__(self, queue: str, policy: Policy, keeper: LockKeeper, emit: Emit) -> None:
+        self.recorded = 0
+        self._queue = queue
+        self._policy = policy
+        self._keeper = keeper
+        self._emit = emit
+        self._pending: list[Ending] = []
+        self._sent: set[str] = set()
+
+    def __bool__(self) -> bool:
+        """Is there anything to write?"""
+        return bool(self._pending)
+
+    def add(self, claim: Claim, outcome: Outcome) -> None:
+        """Decide what follows; it is written by the next round trip."""
+        jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
+        settlement = decide(claim, outcome, self._policy, jitter)
+        if isinstance(settlement, Abandon):
+            self._keeper.release(claim)
+        else:
+            self._pending.append(Ending(claim, settlement, outcome))
+
+    def take(self) -> list[Ending]:
+        """Everything that waits; `settled` or `put_back` must follow."""
+        taken, self._pending = self._pending, []
+        self._sent = {ending.claim.token for ending in taken}
+        return taken
+
+    def put_back(self, endings: Sequence[Ending]) -> None:
+        """Redis could not take these now; nothing is known about them."""
+        self._keeper.hold(ending.claim for ending in endings)
+        self._pending[:0] = endings
+        self._sent.clear()
+
+    def settled(
+        self, endings: Sequence[Ending], results: Sequence[Settled | TorilError]
+    ) -> RedisUnavailable | None:
+        """Note what Redis said to each; the error if it could not take some of them now."""
+        unavailable, later = None, []
+        for ending, result in zip(endings, results, strict=True):
+            if isinstance(result, RedisUnavailable):
+                unavailable = result
+                later.append(ending)
+            elif result in UNFINISHED:
+                self.add(ending.claim, UNFINISHED[result])
+            else:
+                self._keeper.release(ending.claim)
+                self._note(ending, result)
+        self._sent.clear()
+        if later:
+            self.put_back(later)
+        return unavailable
+
+    def is_sent(self, claim: Claim) -> bool:
+        """Is its end on the way? Then its lock may be gone because it is settled."""
+        return claim.token in self._sent
+
+    def drop(self, claim: Claim) -> None:
+        """Its lock is lost: nothing may be written."""
+        self._pending = [ending for ending in self._pending if ending.claim is not claim]
+
+    def give_up(self) -> tuple[str, ...]:
+        """Forget what could not be written; the ids of those jobs."""
+        return tuple(ending.claim.id for ending in self.take())
+
+    def _note(self, ending: Ending, result: Settled | TorilError) -> None:
+        if result in RECORDED:
+            self.recorded += 1
+            self._emit(_settled_event(self._queue, ending))
+            return
+        reason = str(result) if isinstance(result, TorilError) else result.value
+        claim, verdict = ending.claim, ending.outcome.verdict.value
+        self._emit(SettlementRefused(self._queue, claim.id, verdict, reason))
+
+
+def _settled_event(queue: str, ending: Ending) -> JobSettled:
+    claim, outcome = ending.claim, ending.outcome
+    is_first = claim.attempts_started == 1
+    wait_ms = claim.processed_on_ms - claim.timestamp_ms if is_first else 0
+    return JobSettled(
+        queue=queue,
+        job_id=claim.id,
+        name=claim.name,
+        attempt=claim.attempts_started,
+        verdict=outcome.verdict.value,
+        settled=words(ending.settlement),
+        wait_ms=max(wait_ms, 0),
+        run_ms=outcome.usage.wall_ms,
+        cpu_ms=outcome.usage.cpu_ms,
+        reason=outcome.message,
+    )
