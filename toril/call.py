@@ -35,6 +35,8 @@ class Verdict(enum.Enum):
     UNREADABLE = "unreadable"
     DEFERRED_FAILURE = "deferred-failure"
     CANCELLED = "cancelled"
+    DELAYED = "delayed"
+    RATE_LIMITED = "rate-limited"
     CRASHED = "crashed"
     EXITED = "exited"
     BROKE_PROTOCOL = "broke-protocol"
@@ -74,11 +76,14 @@ class Usage:
             rusage when it died); None when neither could be read.
         rss_growth_bytes: resident size after the attempt minus before it; None when the child
             was gone. A growth, not a peak: what was freed before the end is not in it.
+        peak_memory_bytes: the child's largest resident size during the attempt (VmHWM after
+            clear_refs), as the child itself reports it; None when it did not.
     """
 
     wall_ms: int = 0
     cpu_ms: int | None = None
     rss_growth_bytes: int | None = None
+    peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,8 @@ class Outcome:
         error_name: the exception's class name, empty when nothing was raised.
         message: one line for `failedReason`, truncated by whoever made it.
         stack: traceback text for `stacktrace`; empty when there is none.
-        detail: what else is known (signal, exit_code, limit, rule, stderr …), flat JSON values.
+        detail: what else is known (signal, exit_code, limit, rule, stderr …), flat JSON values;
+            `delay_ms` with DELAYED and RATE_LIMITED.
         usage: what the attempt used.
     """
 

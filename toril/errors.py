@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime, timedelta
 
 
 class TorilError(Exception):
@@ -131,6 +132,30 @@ class ProtocolError(TorilError):
 
 class Unrecoverable(Exception):
     """Raise it in a processor to fail the job for good, whatever attempts are left."""
+
+
+class Delayed(Exception):
+    """Raise it in a processor to run the job again later; it costs no attempt.
+
+    Args:
+        until: how long from now, `"10s"` or a timedelta, or when, an aware datetime.
+    """
+
+    def __init__(self, until: str | timedelta | datetime) -> None:
+        super().__init__(f"delayed until {until}")
+        self.until = until
+
+
+class RateLimited(Exception):
+    """Raise it in a processor to put the job back and hold the whole queue for a while.
+
+    Args:
+        after: how long nothing of the queue is claimed, `"10s"` or a timedelta.
+    """
+
+    def __init__(self, after: str | timedelta) -> None:
+        super().__init__(f"rate limited for {after}")
+        self.after = after
 
 
 class Interrupted(BaseException):

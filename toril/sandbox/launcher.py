@@ -20,7 +20,7 @@ from toril.sandbox import control, environment
 from toril.sandbox.handle import Child
 from toril.sandbox.levels import Level, require
 from toril.sandbox.listener import tell
-from toril.sandbox.outcomes import Death
+from toril.sandbox.outcomes import Death, signal_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -243,7 +243,7 @@ class Zygote:
             return
         self._ended.set()
         if not self._is_stopping:
-            reason = f"the zygote {_how_it_ended(self._process.returncode)}"
+            reason = _how_it_ended(self._process.returncode)
             tell(self._loop, self._listener.on_zygote_gone, self, reason)
 
 
@@ -325,4 +325,4 @@ def _close_all(fds: Sequence[int]) -> None:
 def _how_it_ended(returncode: int | None) -> str:
     if returncode is None or returncode >= 0:
         return f"exited with code {returncode}"
-    return f"was ended by signal {-returncode}"
+    return f"was ended by {signal_name(-returncode)}"

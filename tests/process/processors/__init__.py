@@ -1,0 +1,1 @@
+"""Real processors, imported by real zygotes: well-behaved, buggy and hostile ones."""

@@ -1,0 +1,271 @@
+"""Processors that break out of everything a processor should do."""
+
+from __future__ import annotations
+
+import builtins
+import ctypes
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toril import SandboxedJob
+
+DATA_FD = 3
+
+
+def frame(frame_type: int, sequence: int, payload: bytes, *, version: int = 1, length=None):
+    size = len(payload) if length is None else length
+    return struct.pack("<IBBHQ", size, frame_type, version, 0, sequence) + payload
+
+
+def say(data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(DATA_FD, view) :]
+
+
+def wait_to_be_killed() -> None:
+    while True:
+        time.sleep(1)
+
+
+def exit_with(job: SandboxedJob):
+    os._exit(job.data)
+
+
+def exit_politely(job: SandboxedJob):
+    sys.exit(job.data)
+
+
+def interrupt_keyboard(job: SandboxedJob):
+    raise KeyboardInterrupt
+
+
+def raise_base(job: SandboxedJob):
+    class Odd(BaseException):
+        pass
+
+    raise Odd("odd one")
+
+
+def segfault(job: SandboxedJob):
+    print("just before", file=sys.stderr)
+    ctypes.string_at(0)
+
+
+def abort(job: SandboxedJob):
+    os.abort()
+
+
+def kill_itself(job: SandboxedJob):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def return_a_set(job: SandboxedJob):
+    return {1, 2}
+
+
+def return_nan(job: SandboxedJob):
+    return [float("nan")]
+
+
+def return_a_circle(job: SandboxedJob):
+    circle: list = []
+    circle.append(circle)
+    return circle
+
+
+def return_a_surrogate(job: SandboxedJob):
+    return "\ud800"
+
+
+def return_depth(job: SandboxedJob):
+    deep: list = []
+    for _ in range(job.data):
+        deep = [deep]
+    return deep
+
+
+def return_depth_without_limit(job: SandboxedJob):
+    sys.setrecursionlimit(10**9)
+    threading.stack_size(0)
+    return return_depth(job)
+
+
+def return_bytes_of_text(job: SandboxedJob):
+    return "x" * job.data
+
+
+def exit_while_encoded(job: SandboxedJob):
+    class Trap(dict):
+        def items(self):
+            os._exit(9)
+
+    return Trap(a=1)
+
+
+def raise_silent_killer(job: SandboxedJob):
+    class Killer(Exception):
+        def __str__(self):
+            os._exit(7)
+
+    raise Killer
+
+
+def raise_mute(job: SandboxedJob):
+    class Mute(Exception):
+        def __str__(self):
+            raise SystemExit(1)
+
+    raise Mute
+
+
+def raise_very_long(job: SandboxedJob):
+    raise ValueError("\x00" * 50_000_000)
+
+
+def raise_surrogate(job: SandboxedJob):
+    raise ValueError("\ud800 half a letter")
+
+
+def ignore_everything(job: SandboxedJob):
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    job.log("begun")
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass
+
+
+def spin_in_c(job: SandboxedJob):
+    job.log("begun")
+    return sum(range(10**12))
+
+
+def spin_in_regular_expression(job: SandboxedJob):
+    job.log("begun")
+    return re.match(r"(a+)+$", "a" * 60 + "b")
+
+
+def result_then_exit(job: SandboxedJob):
+    say(frame(20, job._sequence, json.dumps("x" * job.data).encode()))
+    os._exit(0)
+
+
+def result_in_two_halves_and_exit(job: SandboxedJob):
+    whole = frame(20, job._sequence, b'"whole"')
+    say(whole[:20])
+    os._exit(0)
+
+
+def break_rule(job: SandboxedJob):
+    sequence = job._sequence
+    rules = {
+        "garbage": os.urandom(3) + b"\xff" * 4096,
+        "length": frame(20, sequence, b"", length=2**32 - 1),
+        "too-large": frame(20, sequence, b"", length=2**21),
+        "version": frame(20, sequence, b"1", version=2),
+        "type": frame(99, sequence, b"1"),
+        "supervisor-type": frame(1, sequence, b"{}"),
+        "sequence": frame(20, sequence + 1, b"1"),
+        "state": frame(16, 0, b""),
+        "not-json": frame(20, sequence, b"{'a': 1}"),
+        "nan": frame(20, sequence, b"NaN"),
+        "not-utf8": frame(20, sequence, b'"\xff"'),
+        "error-shape": frame(21, sequence, b'{"kind": "returned"}'),
+        "progress": frame(18, sequence, b"half"),
+    }
+    say(rules[job.data])
+    wait_to_be_killed()
+
+
+def second_result(job: SandboxedJob):
+    say(frame(20, job._sequence, b"1") + frame(20, job._sequence, b"2"))
+    wait_to_be_killed()
+
+
+def frame_when_idle(job: SandboxedJob):
+    sequence = job._sequence
+    threading.Thread(
+        target=lambda: (time.sleep(0.05), say(frame(18, sequence, b"1"))), daemon=True
+    ).start()
+    say(frame(20, sequence, b'"first"'))
+    wait_to_be_killed()
+
+
+def send_fds(job: SandboxedJob):
+    with socket.socket(fileno=os.dup(DATA_FD)) as data, open(os.devnull) as null:
+        socket.send_fds(data, [b"\xff" * 64], [null.fileno()] * 100)
+    wait_to_be_killed()
+
+
+def flood(job: SandboxedJob):
+    data = frame(19, job._sequence, b"") * 4096
+    job.log("begun")
+    while True:
+        say(data)
+
+
+def close_socket(job: SandboxedJob):
+    os.close(DATA_FD)
+    wait_to_be_killed()
+
+
+def take_memory(job: SandboxedJob):
+    kept = []
+    while True:
+        kept.append(bytearray(10_000_000))
+
+
+def leave_thread(job: SandboxedJob):
+    threading.Thread(target=wait_to_be_killed, daemon=True).start()
+    return "left"
+
+
+def daemonise(job: SandboxedJob):
+    """A grandchild by two forks in a session of its own; returns its pid."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+            os.write(writing, str(os.getpid()).encode())
+            os.close(DATA_FD)
+            wait_to_be_killed()
+        os._exit(0)
+    os.wait()
+    return int(os.read(reading, 20))
+
+
+def daemonise_and_wait(job: SandboxedJob):
+    job.log(str(daemonise(job)))
+    wait_to_be_killed()
+
+
+def spoil_everything(job: SandboxedJob):
+    json.dumps = None
+    json.JSONEncoder = None
+    builtins.open = builtins.len = builtins.isinstance = builtins.sum = None
+    os.chdir("/")
+    os.umask(0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.stdout = None
+    sys.stderr.close()
+    return "spoiled"
+
+
+processors = {
+    name: value
+    for name, value in globals().items()
+    if callable(value) and getattr(value, "__module__", "") == __name__
+}
