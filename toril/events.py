@@ -84,8 +84,19 @@ class ReportRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimFailed:
-    """Redis answered a claim with an error that would come again; it is tried at the next poll."""
+class RedisFailed:
+    """Something asked of Redis goes wrong again and again (`what`: claim, renewal, waiting);
+    said once for as long as it lasts.
+    """
+
+    queue: str
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepFailed:
+    """Looking for stalled jobs goes wrong; said once for as long as it lasts."""
 
     queue: str
     reason: str
@@ -199,7 +210,8 @@ Event: TypeAlias = (
     | LockLost
     | SettlementRefused
     | ReportRefused
-    | ClaimFailed
+    | RedisFailed
+    | UpkeepFailed
     | GhostsRemoved
     | StalledRecovered
     | ChildGone

@@ -120,7 +120,11 @@ _WORDS: dict[type, tuple[str, Callable[[Any], str]]] = {
         "WARNING",
         lambda e: f"{e.queue} job {e.job_id}: progress or log not written: {e.reason}",
     ),
-    ev.ClaimFailed: ("ERROR", lambda e: f"{e.queue}: nothing could be claimed: {e.reason}"),
+    ev.RedisFailed: ("ERROR", lambda e: f"{e.queue}: {e.what} fails: {e.reason}"),
+    ev.UpkeepFailed: (
+        "ERROR",
+        lambda e: f"{e.queue}: looking for stalled jobs fails: {e.reason}",
+    ),
     ev.GhostsRemoved: (
         "WARNING",
         lambda e: f"{e.queue}: removed {e.count} ids without a job from the queue",

@@ -1,5 +1,7 @@
 """One zygote with its children under test: a listener that keeps what it hears, events to await."""
 
+# ruff: noqa: A002, ARG002, PTH115, PTH123, PTH208 - the listener's signature, and names in /proc
+
 from __future__ import annotations
 
 import asyncio
@@ -12,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toril.call import Call, Outcome, Verdict
+from toril.call import Call, Outcome
 from toril.sandbox.launcher import Zygote, ZygoteSpec
 from toril.sandbox.levels import Level
 from toril.sandbox.limits import Limits
@@ -183,13 +185,19 @@ def open_fds() -> set[str]:
     return found
 
 
+async def fds_after(expected: set[str]) -> set[str]:
+    """The open fds once they are as expected, or after 1,000 turns: a loop closes a turn later."""
+    for _ in range(1000):
+        if open_fds() == expected:
+            break
+        await asyncio.sleep(0)
+    return open_fds()
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     try:
         with open(f"/proc/{pid}/stat") as stat:
             return stat.read().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-KILLED = {Verdict.BROKE_PROTOCOL, Verdict.TIMED_OUT, Verdict.DISCONNECTED}

@@ -11,7 +11,7 @@ from tests.support.keyspace import unchanged_keyspace
 from tests.support.lane import LOCK_MS, RAISED, RETURNED, Lane
 from toril.call import Outcome, Verdict
 from toril.errors import RedisUnavailable, TorilError
-from toril.runtime.claim import ClaimRequest
+from toril.runtime.claim import ClaimRequest, Renewed
 from toril.runtime.retry import Complete, Counts, Fail, GiveBack, Retry
 from toril.runtime.settling import Settled
 from toril.runtime.store import Ending, Store
@@ -97,5 +97,5 @@ async def test_renewal_is_repeated_safely(lane: Lane, proxy: CuttingProxy) -> No
     proxy.cut()
     with pytest.raises(RedisUnavailable):
         await store.renew([held], LOCK_MS)
-    assert await store.renew([held], LOCK_MS) == []
+    assert await store.renew([held], LOCK_MS) == Renewed()
     await store.close()

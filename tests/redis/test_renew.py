@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from tests.support.keyspace import unchanged_keyspace
+from toril.runtime.claim import Renewed
 from toril.runtime.claiming import adopt_jobs, renew_locks
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def test_renewing_lengthens_every_lock_and_clears_suspicion(lane: Lane) -> None:
     claims = [lane.claim_new(job_id) for job_id in ("a", "b")]
     lane.client.sadd(lane.key("stalled"), "a", "b")
-    assert lane.run(renew_locks(lane.base, claims, 90_000)) == []
+    assert lane.run(renew_locks(lane.base, claims, 90_000)) == Renewed()
     for claim in claims:
         assert lane.client.pttl(lane.key(f"{claim.id}:lock")) > 80_000
     assert lane.client.scard(lane.key("stalled")) == 0
@@ -27,7 +28,7 @@ def test_renewing_lengthens_every_lock_and_clears_suspicion(lane: Lane) -> None:
 def test_lapsed_lock_is_retaken(lane: Lane) -> None:
     claim = lane.claim_new()
     lane.client.delete(lane.key("1:lock"))
-    assert lane.run(renew_locks(lane.base, [claim], 90_000)) == []
+    assert lane.run(renew_locks(lane.base, [claim], 90_000)) == Renewed()
     assert lane.client.get(lane.key("1:lock")) == claim.token.encode()
 
 
@@ -43,15 +44,15 @@ def test_every_way_to_lose_a_job_is_noticed_and_changes_nothing(lane: Lane) -> N
     lane.client.delete(lane.key("gone"), lane.key("odd"))
     lane.client.set(lane.key("odd"), "text")
     with unchanged_keyspace(lane.client):
-        lost = lane.run(renew_locks(lane.base, list(claims.values()), 90_000))
-    assert lost == [claim.token for claim in claims.values()]
+        renewed = lane.run(renew_locks(lane.base, list(claims.values()), 90_000))
+    assert renewed == Renewed(lost=tuple(claims.values()))
 
 
 def test_lost_is_a_claim_not_a_job(lane: Lane) -> None:
     """The same job may be held under an old and a new token."""
     claim = lane.claim_new()
     old = replace(claim, token="old")
-    assert lane.run(renew_locks(lane.base, [old, claim], 90_000)) == ["old"]
+    assert lane.run(renew_locks(lane.base, [old, claim], 90_000)) == Renewed(lost=(old,))
 
 
 def test_taken_key_refuses_before_anything_is_written(lane: Lane) -> None:

@@ -12,14 +12,16 @@ from tests.support.keyspace import unchanged_keyspace
 from toril.runtime.claim import Marker, Report
 from toril.runtime.claiming import put_back_marker
 from toril.runtime.options import JobOpts
-from toril.runtime.settling import Settled, store_report
+from toril.runtime.settling import Said, Settled, store_report
 
 if TYPE_CHECKING:
     from tests.support.lane import Lane
 
+NOTHING = Said()
 
-def report(lane: Lane, said: Report) -> Settled:
-    settled: Settled = lane.run(store_report(lane.base, said))
+
+def report(lane: Lane, said: Report, before: Said = NOTHING) -> Settled:
+    settled: Settled = lane.run(store_report(lane.base, said, before))
     return settled
 
 

@@ -13,7 +13,7 @@ from tests.support.keyspace import unchanged_keyspace
 from tests.support.lane import RAISED, RETURNED, Lane
 from toril.call import Outcome, Usage, Verdict
 from toril.runtime.options import JobOpts, KeepRule
-from toril.runtime.retry import Complete, Counts, Fail, GiveBack, Retry
+from toril.runtime.retry import Complete, Counts, Delay, Fail, GiveBack, Hold, Retry
 from toril.runtime.settling import Settled
 
 if TYPE_CHECKING:
@@ -26,9 +26,13 @@ ALL = [
     (Retry("boom", 0), RAISED),
     (Retry("boom", 1000), RAISED),
     (GiveBack(), Outcome(Verdict.INTERRUPTED)),
+    (Delay(1000), Outcome(Verdict.DELAYED)),
+    (Hold(1000), Outcome(Verdict.RATE_LIMITED)),
 ]
 every_settlement = pytest.mark.parametrize(
-    ("settlement", "outcome"), ALL, ids=["complete", "fail", "retry", "delay", "give-back"]
+    ("settlement", "outcome"),
+    ALL,
+    ids=["complete", "fail", "retry", "later", "give-back", "delay", "hold"],
 )
 
 
@@ -50,7 +54,7 @@ def test_settling_frees_the_job_and_leaves_the_verdict(
 ) -> None:
     claim = lane.claim_new()
     lane.client.sadd(lane.key("stalled"), "1")
-    told = replace(outcome, detail={"signal": "SIGKILL"}, usage=Usage(5, 4, 3))
+    told = replace(outcome, detail={"signal": "SIGKILL"}, usage=Usage(5, 4, 3, 2))
 
     assert lane.settle(claim, settlement, told) is Settled.DONE
 
@@ -58,7 +62,12 @@ def test_settling_frees_the_job_and_leaves_the_verdict(
     job = lane.job("1")
     assert job["t:verdict"] == outcome.verdict.value
     assert json.loads(job["t:detail"]) == {"signal": "SIGKILL"}
-    assert json.loads(job["t:usage"]) == {"wall_ms": 5, "cpu_ms": 4, "rss_growth_bytes": 3}
+    assert json.loads(job["t:usage"]) == {
+        "wall_ms": 5,
+        "cpu_ms": 4,
+        "rss_growth_bytes": 3,
+        "peak_memory_bytes": 2,
+    }
     assert job["t:settled"] == claim.token
 
 
@@ -316,7 +325,7 @@ def test_failing_by_a_crash_counts_it(lane: Lane) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "kept"), [(None, ["a/ä", "b", "new"]), (2, ["b", "new"]), (0, [])]
+    ("limit", "kept"), [(None, ["a/ä", "b", "new"]), (2, ["b", "new"]), (1, ["new"]), (0, [])]
 )
 def test_stack_traces_are_appended_and_cut(lane: Lane, limit: int | None, kept: list[str]) -> None:
     claim = lane.claim_new(stacktrace=json.dumps(["a/ä", "b"]))

@@ -377,8 +377,8 @@ async def test_keeper_renews_hundreds_in_batches(lane: Lane, redis_url: str) -> 
     lane.client.delete(lane.key("j7:lock"), lane.key("j1100:lock"))
     lane.client.set(lane.key("j1100:lock"), "somebody else")
     async with open_store(redis_url) as store:
-        lost = await store.renew(claims, LOCK_MS)
-    assert [claim.id for claim in lost] == ["j1100"]
+        renewed = await store.renew(claims, LOCK_MS)
+    assert [claim.id for claim in renewed.lost] == ["j1100"]
     assert lane.client.get(lane.key("j7:lock")) == claims[7].token.encode()
 
 

@@ -13,7 +13,7 @@ from toril.call import Outcome, Verdict
 from toril.runtime.claim import Claim, Claimed, ClaimRequest
 from toril.runtime.claiming import claim_jobs
 from toril.runtime.scripts import script
-from toril.runtime.settling import Settled, settle
+from toril.runtime.settling import Ending, Settled, settle
 
 if TYPE_CHECKING:
     import redis
@@ -93,7 +93,7 @@ class Lane:
 
     def settle(self, claim: Claim, settlement: Settlement, outcome: Outcome = RAISED) -> Settled:
         """Write a settlement."""
-        command = settle(self.base, claim, settlement, outcome, now_ms=self.now_ms)
+        command = settle(self.base, Ending(claim, settlement, outcome), now_ms=self.now_ms)
         assert command is not None
         settled: Settled = self.run(command)
         return settled

@@ -14,6 +14,8 @@ FOLLOWS = {
     Follows.RETRY: "again while any are left, else failed",
     Follows.FAIL: "failed",
     Follows.GIVE_BACK: "back to the front of the queue",
+    Follows.DELAY: "delayed by the time it asked for",
+    Follows.HOLD: "back to the front of the queue, which is held for a while",
     Follows.ABANDON: "nothing is written",
 }
 

@@ -12,15 +12,19 @@ from toril.runtime.claim import Claim
 from toril.runtime.options import Backoff, JobOpts, KeepRule
 from toril.runtime.retry import (
     ROWS,
+    STARTED_TOO_OFTEN,
     Abandon,
     Complete,
     Counts,
+    Delay,
     Fail,
     GiveBack,
+    Hold,
     Policy,
     Retry,
     backoff_ms,
     decide,
+    unrun,
     words,
 )
 from toril.units import MAX_DURATION_MS
@@ -59,6 +63,8 @@ def test_every_verdict_has_a_test_here() -> None:
         Verdict.LOCK_LOST,
         Verdict.UNAVAILABLE,
         Verdict.IMPORT_FAILED,
+        Verdict.DELAYED,
+        Verdict.RATE_LIMITED,
     }
     assert {*ATTEMPTS, *CRASHES, *FINAL} | others == set(Verdict)
 
@@ -121,6 +127,66 @@ def test_missing_child_gives_the_job_back_and_counts_nothing(verdict: Verdict) -
 
 def test_lost_lock_writes_nothing() -> None:
     assert after(Verdict.LOCK_LOST) == Abandon()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"), [(Verdict.DELAYED, Delay), (Verdict.RATE_LIMITED, Hold)]
+)
+@pytest.mark.parametrize(
+    ("detail", "delay_ms"),
+    [({"delay_ms": 1500}, 1500), ({"delay_ms": 0.6}, 1), ({"delay_ms": -5}, 0), ({}, 0),
+     ({"delay_ms": "soon"}, 0), ({"delay_ms": 1e300}, MAX_DURATION_MS)],
+)  # fmt: skip
+def test_time_that_the_processor_asked_for_costs_nothing(
+    verdict: Verdict, expected: type, detail: dict, delay_ms: int
+) -> None:
+    claim = replace(CLAIM, attempts_made=9, crashes=9)
+    assert decide(claim, Outcome(verdict, detail=detail), Policy(), 0) == expected(delay_ms)
+
+
+@pytest.mark.parametrize(("most", "runs"), [(2, False), (3, True), (None, True)])
+def test_job_does_not_run_when_it_was_started_too_often(most: int | None, *, runs: bool) -> None:
+    """`maxStartedAttempts < ats` at the start, as in BullMQ."""
+    claim = replace(CLAIM, attempts_started=3)
+    outcome = unrun(claim, Policy(max_started_attempts=most))
+    if runs:
+        assert outcome is None
+    else:
+        assert outcome == Outcome(Verdict.DEFERRED_FAILURE, message=STARTED_TOO_OFTEN)
+        assert decide(claim, outcome, Policy(), 0) == Fail(STARTED_TOO_OFTEN)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.RAISED, Verdict.CRASHED])
+@pytest.mark.parametrize(("most", "retries"), [(2, False), (3, False), (4, True), (None, True)])
+def test_last_start_is_not_followed_by_a_retry(
+    verdict: Verdict, most: int | None, *, retries: bool
+) -> None:
+    """`maxStartedAttempts <= ats` at the end, as in BullMQ."""
+    claim = replace(CLAIM, attempts_started=3)
+    settlement = after(verdict, claim, Policy(max_started_attempts=most))
+    assert isinstance(settlement, Retry if retries else Fail)
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome"),
+    [
+        ({"unreadable": "broken"}, Outcome(Verdict.UNREADABLE, message="broken")),
+        ({"deferred_failure": "stalled"}, Outcome(Verdict.DEFERRED_FAILURE, message="stalled")),
+        (
+            {"is_cancelled": True},
+            Outcome(Verdict.CANCELLED, message="cancelled", detail={"stage": "waiting"}),
+        ),
+        ({}, None),
+    ],
+)
+def test_what_must_not_run_says_how_it_ends(fields: dict, outcome: Outcome | None) -> None:
+    assert unrun(replace(CLAIM, **fields), Policy()) == outcome
+
+
+def test_metrics_size_goes_with_every_end() -> None:
+    policy = Policy(metrics_size=7)
+    assert after(Verdict.RETURNED, policy=policy) == Complete(metrics_size=7)
+    assert after(Verdict.CANCELLED, policy=policy) == Fail("why", metrics_size=7)
 
 
 @pytest.mark.parametrize("verdict", FINAL)
@@ -191,6 +257,8 @@ def test_jitter_takes_its_share_off(share: float, jitter: float, expected: int) 
         (Retry("x", 2000), "retried in 2.0 s"),
         (Fail("x"), "failed"),
         (GiveBack(), "given back"),
+        (Delay(2000), "delayed by 2.0 s"),
+        (Hold(2000), "given back, queue held for 2.0 s"),
         (Abandon(), "abandoned"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from toril.call import Outcome, Verdict
+from toril.runtime.asking import answer_stack, cancel_job
 from toril.runtime.claim import Claim, ClaimRequest, Marker, Report
 from toril.runtime.claiming import (
     adopt_jobs,
@@ -18,16 +19,16 @@ from toril.runtime.claiming import (
     sweep_stalled,
 )
 from toril.runtime.limiter import RateLimit
-from toril.runtime.retry import Complete, Fail, GiveBack, Retry
+from toril.runtime.retry import Complete, Delay, Fail, GiveBack, Hold, Retry
 from toril.runtime.scripts import LUA, _resolved, script, script_names
-from toril.runtime.settling import settle, store_report
+from toril.runtime.settling import Ending, Said, settle, store_report
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CLAIM = Claim("1", "t:1", "n")
 OUTCOME = Outcome(Verdict.RAISED)
-REFUSED_WHEN_FULL = {"add", "report"}
+REFUSED_WHEN_FULL = {"add", "answer_stack", "report"}
 LONGEST_SCRIPT_LINES = 100
 
 every_script = pytest.mark.parametrize("name", script_names())
@@ -88,15 +89,17 @@ def test_unknown_script_is_a_programming_error() -> None:
 def test_production_never_passes_a_time_of_its_own() -> None:
     """Time for locks, limits and delays is the server's (TIME inside the script)."""
     request = ClaimRequest(2, 30_000, RateLimit(1, 1000, 1))
-    settlements = (Complete(), Fail("x"), Retry("x", 0), GiveBack())
+    settlements = (Complete(), Fail("x"), Retry("x", 0), GiveBack(), Delay(1), Hold(1))
     commands = [
         claim_jobs("b:", request, ["t:1", "t:2"]),
         adopt_jobs("b:", ["t:1"]),
         renew_locks("b:", [CLAIM], 30_000),
         sweep_stalled("b:", 1, 30_000),
         put_back_marker("b:", Marker("0", 0)),
-        store_report("b:", Report(CLAIM)),
-        *(settle("b:", CLAIM, settlement, OUTCOME) for settlement in settlements),
+        store_report("b:", Report(CLAIM), Said()),
+        cancel_job("b:", "1"),
+        answer_stack("b:", "0" * 32, "text"),
+        *(settle("b:", Ending(CLAIM, settlement, OUTCOME)) for settlement in settlements),
     ]
     for command in commands:
         assert command is not None

@@ -34,6 +34,7 @@ class Claim:
         crashes: attempts that ended in a crash of the child.
         interruptions: attempts that were given back because the worker stopped.
         processed_on_ms: when this attempt was claimed, by the server's clock.
+        is_cancelled: somebody has cancelled it; it is not to be run.
         deferred_failure: a reason to fail the job without running it, else None.
         unreadable: why data or options cannot be used, else None.
     """
@@ -52,6 +53,7 @@ class Claim:
     crashes: int = 0
     interruptions: int = 0
     processed_on_ms: int = 0
+    is_cancelled: bool = False
     deferred_failure: str | None = None
     unreadable: str | None = None
 
@@ -124,12 +126,27 @@ class Report:
         progress: JSON text of its latest progress, or None.
         log_lines: its new log lines, oldest first.
         data: JSON text that replaces the job's data, or None.
+        stack: the Python stack of its child at this moment, or None.
     """
 
     claim: Claim
     progress: bytes | None = None
     log_lines: tuple[str, ...] = ()
     data: bytes | None = None
+    stack: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The answer to a renewal.
+
+    Attributes:
+        lost: claims that are not ours any more.
+        cancelled: claims that are ours, and whose jobs somebody has cancelled.
+    """
+
+    lost: tuple[Claim, ...] = ()
+    cancelled: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from toril.call import MAX_DATA_BYTES, MAX_OPTS_BYTES
-from toril.runtime.claim import Claim, Claimed, Refused
+from toril.runtime.claim import Claim, Claimed, Refused, Renewed
 from toril.runtime.command import REAL_TIME, Command
 from toril.runtime.limiter import NO_LIMIT_ARGS
 from toril.runtime.options import JobOpts, parse_opts
@@ -42,17 +42,30 @@ def adopt_jobs(base: str, tokens: Sequence[str]) -> Command[list[Claim]]:
     return Command("adopt", (base,), tuple(args), lambda reply: [_claim(job) for job in reply])
 
 
-def renew_locks(base: str, held: Sequence[Claim], lock_ms: int) -> Command[list[str]]:
-    """Renew or retake these locks; answers with the tokens of the jobs that are lost."""
+def renew_locks(base: str, held: Sequence[Claim], lock_ms: int) -> Command[Renewed]:
+    """Renew or retake these locks; answers with the jobs that are lost, and that are cancelled."""
     triples = [part for claim in held for part in (claim.id, claim.token, claim.attempts_started)]
-    return Command("renew", (base,), (REAL_TIME, lock_ms, *triples), _texts)
+
+    def parse(reply: Any) -> Renewed:
+        lost, cancelled = map(set, map(_texts, reply))
+        return Renewed(
+            lost=tuple(claim for claim in held if claim.token in lost),
+            cancelled=tuple(claim for claim in held if claim.token in cancelled),
+        )
+
+    return Command("renew", (base,), (REAL_TIME, lock_ms, *triples), parse)
 
 
 def sweep_stalled(
-    base: str, max_stalled: int, interval_ms: int, *, now_ms: int | str = REAL_TIME
+    base: str,
+    max_stalled: int,
+    interval_ms: int,
+    held: Sequence[str] = (),
+    *,
+    now_ms: int | str = REAL_TIME,
 ) -> Command[list[str]]:
-    """Recover stalled jobs, once per interval over all workers; answers with their ids."""
-    return Command("sweep", (base,), (now_ms, max_stalled, interval_ms), _texts)
+    """Recover stalled jobs, but those held, once per interval over all workers; their ids."""
+    return Command("sweep", (base,), (now_ms, max_stalled, interval_ms, *held), _texts)
 
 
 def put_back_marker(base: str, marker: Marker) -> Command[str]:
@@ -75,7 +88,7 @@ def _claimed(reply: Any) -> Claimed:
 
 
 def _claim(job: Any) -> Claim:
-    job_id, token, name, data, raw_opts, data_bytes, opts_bytes, *numbers, deferred = job
+    job_id, token, name, data, raw_opts, data_bytes, opts_bytes, *numbers, cancel, deferred = job
     timestamp, priority, ats, atm, stc, crashes, interruptions, processed_on = map(_int, numbers)
     opts, unreadable = _readable(raw_opts, data_bytes, opts_bytes)
     return Claim(
@@ -93,6 +106,7 @@ def _claim(job: Any) -> Claim:
         crashes=crashes,
         interruptions=interruptions,
         processed_on_ms=processed_on,
+        is_cancelled=cancel is not None,
         deferred_failure=None if deferred is None else _text(deferred),
         unreadable=unreadable,
     )

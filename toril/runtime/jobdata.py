@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from toril.call import MAX_DATA_BYTES
@@ -16,6 +17,14 @@ from toril.units import format_bytes
 
 NO_DATA = b"{}"
 """What BullMQ stores for a job without data."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """Data that is JSON text already, and was checked to be."""
+
+    text: bytes
+
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -30,7 +39,7 @@ def data_text(data: Any, limit_bytes: int = MAX_DATA_BYTES) -> bytes:
     if data is None:
         return NO_DATA
     try:
-        text = _encode(data).encode()
+        text = data.text if isinstance(data, JsonText) else _encode(data).encode()
     except RecursionError:
         raise InvalidJobData("job data is nested too deeply; expected fewer levels") from None
     except (TypeError, ValueError) as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from toril.errors import TorilError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from toril.runtime.claim import Claim
     from toril.runtime.store import Store
@@ -33,27 +33,32 @@ class LockKeeper:
         lock_ms: how long a lock holds.
         on_lost: called on the loop, once for each held claim that turns out to be lost; the claim
             is not held any more then. It must not raise.
+        on_cancelled: called likewise, once for each held claim whose job somebody cancelled; the
+            claim stays held.
         on_error: called when a renewal failed; the next one follows soon.
         interval_s: between renewals, seconds; a quarter of the lock's time when None.
             `math.inf` never renews by itself (tests of what happens then).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what may happen to a claim, a callback each
         self,
         store: Store,
         lock_ms: int,
         on_lost: Callable[[Claim], None],
         *,
+        on_cancelled: Callable[[Claim], None] = lambda _claim: None,
         on_error: Callable[[TorilError], None] = lambda _error: None,
         interval_s: float | None = None,
     ) -> None:
         self._store = store
         self._lock_ms = lock_ms
         self._on_lost = on_lost
+        self._on_cancelled = on_cancelled
         self._on_error = on_error
         quarter_s = lock_ms / 1000 / RENEWALS_PER_LOCK
         self._interval_s = quarter_s if interval_s is None else interval_s
         self._held: dict[str, Claim] = {}
+        self._cancelled: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -67,7 +72,7 @@ class LockKeeper:
 
     def release(self, claim: Claim) -> None:
         """Renew this one no more; a claim that is not held is no mistake."""
-        self._held.pop(claim.token, None)
+        self._let_go(claim)
 
     async def renew_now(self) -> None:
         """Renew or retake all; after a reconnect, before anything is claimed or settled.
@@ -76,10 +81,16 @@ class LockKeeper:
             RedisUnavailable: not now; everything stays held.
             RedisRefused: the script ended in an error that would come again.
         """
-        for claim in await self._store.renew(self.held, self._lock_ms):
-            # Settled meanwhile: its lock is gone because it is done.
-            if self._held.pop(claim.token, None) is not None:
-                self._on_lost(claim)
+        await self._renew(self.held)
+
+    async def look(self, job_id: str) -> None:
+        """Renew this job's lock, if it is held, to learn whether it was lost or cancelled.
+
+        Raises:
+            RedisUnavailable: not now; the next renewal tells.
+            RedisRefused: the script ended in an error that would come again.
+        """
+        await self._renew([claim for claim in self.held if claim.id == job_id])
 
     def start(self) -> None:
         """Renew by the clock from now on."""
@@ -93,6 +104,21 @@ class LockKeeper:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    async def _renew(self, claims: Sequence[Claim]) -> None:
+        renewed = await self._store.renew(claims, self._lock_ms)
+        # What was settled meanwhile is not held any more: its lock is gone because it is done.
+        for claim in renewed.lost:
+            if self._let_go(claim):
+                self._on_lost(claim)
+        for claim in renewed.cancelled:
+            if claim.token in self._held and claim.token not in self._cancelled:
+                self._cancelled.add(claim.token)
+                self._on_cancelled(claim)
+
+    def _let_go(self, claim: Claim) -> bool:
+        self._cancelled.discard(claim.token)
+        return self._held.pop(claim.token, None) is not None
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from toril.call import MAX_DATA_BYTES, MAX_OPTS_BYTES
 from toril.errors import InvalidInput, InvalidOption
-from toril.runtime.jobdata import data_text
+from toril.runtime.jobdata import JsonText, data_text
 from toril.runtime.keys import check_job_id
 from toril.runtime.options import Backoff, KeepRule
 from toril.units import duration_ms
@@ -123,8 +123,15 @@ def with_defaults(job: NewJob, defaults: JobDefaults) -> NewJob:
     return replace(job, **missing) if missing else job  # type: ignore[arg-type]
 
 
-def prepare(job: NewJob, *, max_data_bytes: int = MAX_DATA_BYTES) -> PreparedJob:
+def prepare(
+    job: NewJob, *, max_data_bytes: int = MAX_DATA_BYTES, data: bytes | None = None
+) -> PreparedJob:
     """Check a job completely and put it into its stored form.
+
+    Args:
+        job: the job.
+        max_data_bytes: refuse larger data.
+        data: JSON text to store instead of `job.data`, checked to be some.
 
     Raises:
         InvalidInput: one of its kinds, for the first fault; nothing was written.
@@ -140,7 +147,7 @@ def prepare(job: NewJob, *, max_data_bytes: int = MAX_DATA_BYTES) -> PreparedJob
     return PreparedJob(
         custom_id=opts.get("jobId", ""),
         name=name,
-        data=data_text(job.data, max_data_bytes),
+        data=data_text(job.data if data is None else JsonText(data), max_data_bytes),
         opts=opts_text,
         timestamp=str(opts.get("timestamp", "")),
         delay_ms=opts.get("delay", 0),

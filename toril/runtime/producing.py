@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from toril.call import MAX_DATA_BYTES
 from toril.errors import BulkAddFailed, InvalidInput, InvalidOption, TorilError
-from toril.runtime import adding, reading
+from toril.runtime import adding, asking, reading
 from toril.runtime.dialog import Program, call, call_all
 from toril.runtime.keys import DEFAULT_PREFIX, RESERVED_IDS, key_base
 from toril.runtime.limiter import RateLimit, remove_limit, set_limit
 from toril.runtime.newjob import JobDefaults, NewJob, PreparedJob, prepare, with_defaults
 from toril.runtime.reading import JobRecord
+from toril.units import duration_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import timedelta
 
 
@@ -62,12 +63,21 @@ class Producer:
             RedisRefused: it was not added.
         """
         prepared = self._prepared(job)
+        return _record(job, prepared, (yield from self.add_prepared(prepared)))
+
+    def add_prepared(self, prepared: PreparedJob) -> Program[adding.Added]:
+        """Add one job that was checked.
+
+        Raises:
+            RedisUnavailable: it is not known to be added.
+            RedisRefused: it was not added.
+        """
         key = self._keys.take()
         (one,) = adding.add_calls(self.base, [prepared], range(1), key, version=self._version)
         (added,) = yield from call(one.command)
         self._keys.give_back(key)
         self._version = ""
-        return _record(job, prepared, added)
+        return added
 
     def add_bulk(self, jobs: Iterable[NewJob]) -> Program[list[JobRecord]]:
         """Add many jobs; all are checked before the first is written.
@@ -92,11 +102,24 @@ class Producer:
 
     def get_job(self, job_id: str) -> Program[JobRecord | None]:
         """A job as it is now."""
-        if not isinstance(job_id, str) or not job_id:
-            raise InvalidInput(f"job id is {job_id!r}; expected text, such as '42'")
-        if job_id in RESERVED_IDS:
+        if not _is_job_id(job_id):
             return None
         return (yield from call(reading.get_job(self.base, job_id)))
+
+    def cancel(self, job_id: str) -> Program[asking.Cancelled]:
+        """Fail a job that waits, or have it stopped where it runs."""
+        if not _is_job_id(job_id):
+            return asking.Cancelled.GONE
+        return (yield from call(asking.cancel_job(self.base, job_id)))
+
+    def stack(
+        self, job_id: str, timeout: str | timedelta, clock: Callable[[], float], slice_ms: int
+    ) -> Program[str | None]:
+        """Where a running job stands."""
+        timeout_s = duration_ms(timeout, "timeout") / 1000
+        if not _is_job_id(job_id):
+            return None
+        return (yield from asking.ask_stack(self.base, job_id, timeout_s, clock, slice_ms))
 
     def counts(self) -> Program[dict[str, int]]:
         """How many jobs are in which state."""
@@ -146,6 +169,13 @@ class Producer:
         except InvalidInput as error:
             error.add_note(f"at index {index} of add_bulk; no job was added")
             raise
+
+
+def _is_job_id(job_id: str) -> bool:
+    """Can there be a job of this id?"""
+    if not isinstance(job_id, str) or not job_id:
+        raise InvalidInput(f"job id is {job_id!r}; expected text, such as '42'")
+    return job_id not in RESERVED_IDS
 
 
 def _record(job: NewJob, prepared: PreparedJob, added: adding.Added) -> JobRecord:

@@ -5,6 +5,7 @@ Both have the same methods and run the same programs (`producing.py`); nothing i
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from toril.call import MAX_DATA_BYTES
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
+    from toril.runtime.asking import Cancelled
     from toril.runtime.limiter import RateLimit
     from toril.runtime.reading import JobRecord
 
@@ -107,6 +109,28 @@ class Queue:
         """Take the limit away; a worker's configuration may bring it again."""
         self._driver.run(self._producer.remove_rate_limit())
 
+    def cancel(self, job_id: str) -> Cancelled:
+        """Cancel a job, wherever it is; final, whatever attempts are left.
+
+        One that waits fails at once, with the reason `cancelled`. One that runs is stopped by its
+        worker: `Cancelled` is raised in its processor, then come SIGTERM and SIGKILL.
+
+        Returns:
+            "cancelled", "asked" (it runs; `get_job` and `wait` tell its end), "finished",
+            "refused" (part of a flow or a schedule) or "gone".
+        """
+        return self._driver.run(self._producer.cancel(job_id))
+
+    def stack(self, job_id: str, timeout: str | timedelta = "5s") -> str | None:
+        """The Python stack of a running job, as its child tells it; it runs on.
+
+        Returns:
+            The text; None when the job does not run, or no worker of ours answered in time.
+        """
+        driver = self._driver
+        program = self._producer.stack(job_id, timeout, time.monotonic, driver.slice_ms)
+        return driver.run(program)
+
     def close(self) -> None:
         """Close the connections."""
         self._driver.close()
@@ -179,6 +203,16 @@ class AsyncQueue:
     async def remove_rate_limit(self) -> None:
         """Take the limit away; a worker's configuration may bring it again."""
         await self._driver.run(self._producer.remove_rate_limit())
+
+    async def cancel(self, job_id: str) -> Cancelled:
+        """Cancel a job, wherever it is; see `Queue.cancel`."""
+        return await self._driver.run(self._producer.cancel(job_id))
+
+    async def stack(self, job_id: str, timeout: str | timedelta = "5s") -> str | None:  # noqa: ASYNC109 - the same signature as Queue's
+        """The Python stack of a running job; see `Queue.stack`."""
+        driver = self._driver
+        program = self._producer.stack(job_id, timeout, time.monotonic, driver.slice_ms)
+        return await driver.run(program)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from toril.call import Usage
 from toril.runtime.command import REAL_TIME, Command
+from toril.runtime.history import parse_history, parse_usage
+
+if TYPE_CHECKING:
+    from toril.call import Usage
+    from toril.runtime.history import Attempt
 
 STATES = (
     "waiting",
@@ -53,6 +57,9 @@ class JobRecord:
         verdict: why its last attempt ended, as in `Verdict`; None when no toril worker said.
         detail: what else is known of that end (signal, exit code, limit …).
         usage: what that attempt used.
+        history: its last attempts, at most ten, oldest first.
+        stack: the Python stack of its child, taken when most of its time was up; None without.
+        cancelled_ms: when it was cancelled while it ran; None once it has ended.
     """
 
     id: str
@@ -77,6 +84,9 @@ class JobRecord:
     verdict: str | None = None
     detail: dict[str, Any] = field(default_factory=dict)
     usage: Usage | None = None
+    history: tuple[Attempt, ...] = ()
+    stack: str | None = None
+    cancelled_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +177,10 @@ def _fields(stored: dict[str, bytes]) -> dict[str, Any]:
         "processed_by": _optional_text(stored.get("pb")),
         "verdict": _optional_text(stored.get("t:verdict")),
         "detail": _mapping(stored.get("t:detail")),
-        "usage": _usage(stored.get("t:usage")),
+        "usage": parse_usage(_mapping(stored.get("t:usage"))),
+        "history": parse_history(_text(stored.get("t:history", b""))),
+        "stack": _optional_text(stored.get("t:stack")),
+        "cancelled_ms": _integer(stored.get("t:cancel")),
     }
 
 
@@ -195,10 +208,3 @@ def _mapping(value: bytes | None) -> dict[str, Any]:
 def _stacktrace(value: bytes | None) -> tuple[str, ...]:
     found = decoded(value)
     return tuple(str(entry) for entry in found) if isinstance(found, list) else ()
-
-
-def _usage(value: bytes | None) -> Usage | None:
-    found = _mapping(value)
-    if not isinstance(found.get("wall_ms"), int):
-        return None
-    return Usage(found["wall_ms"], found.get("cpu_ms"), found.get("rss_growth_bytes"))

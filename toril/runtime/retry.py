@@ -12,12 +12,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, assert_never
 
-from toril.call import Verdict
+from toril.call import Outcome, Verdict
 from toril.runtime.options import KeepRule
 from toril.units import MAX_DURATION_MS, format_ms
 
 if TYPE_CHECKING:
-    from toril.call import Outcome
     from toril.runtime.claim import Claim
     from toril.runtime.options import Backoff
 
@@ -25,6 +24,8 @@ CRASH_DELAY_MS = 1_000
 """Wait after the first crash, doubled with every further one; chosen: a crash that the machine
 causes (memory, disk) needs a moment to pass."""
 
+STARTED_TOO_OFTEN = "job started more than allowable limit"
+"""Why a job fails at its start beyond `Policy.max_started_attempts`; given by BullMQ."""
 
 KEEP_EVERYTHING = KeepRule()
 """What becomes of finished jobs where nobody said anything; given by BullMQ."""
@@ -46,6 +47,8 @@ class Follows(enum.Enum):
     RETRY = enum.auto()
     FAIL = enum.auto()
     GIVE_BACK = enum.auto()
+    DELAY = enum.auto()
+    HOLD = enum.auto()
     ABANDON = enum.auto()
 
 
@@ -71,6 +74,8 @@ ROWS: dict[Verdict, Row] = {
     Verdict.UNREADABLE: Row(Counts.ATTEMPT, Follows.FAIL),
     Verdict.DEFERRED_FAILURE: Row(Counts.ATTEMPT, Follows.FAIL),
     Verdict.CANCELLED: Row(Counts.ATTEMPT, Follows.FAIL),
+    Verdict.DELAYED: Row(Counts.NOTHING, Follows.DELAY),
+    Verdict.RATE_LIMITED: Row(Counts.NOTHING, Follows.HOLD),
     Verdict.CRASHED: Row(Counts.CRASH, Follows.RETRY),
     Verdict.EXITED: Row(Counts.CRASH, Follows.RETRY),
     Verdict.BROKE_PROTOCOL: Row(Counts.CRASH, Follows.RETRY),
@@ -90,13 +95,18 @@ class Policy:
     Attributes:
         max_crashes: the job fails at its crash of this number.
         on_crash: `fail` fails it at the first.
+        max_started_attempts: a job fails at its start beyond this one, whatever ended the others
+            (a stall, a stopped worker, a wait of its own); None for no bound.
         keep_completed: which completed jobs stay; likewise `keep_failed`.
+        metrics_size: minutes of BullMQ's metrics that are kept; 0 counts nothing.
     """
 
     max_crashes: int = 3
     on_crash: Literal["retry", "fail"] = "retry"
+    max_started_attempts: int | None = None
     keep_completed: KeepRule = KEEP_EVERYTHING
     keep_failed: KeepRule = KEEP_EVERYTHING
+    metrics_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +114,7 @@ class Complete:
     """The job is completed with the outcome's value."""
 
     keep: KeepRule = KEEP_EVERYTHING
+    metrics_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,7 @@ class Fail:
     reason: str
     counts_as: Counts = Counts.ATTEMPT
     keep: KeepRule = KEEP_EVERYTHING
+    metrics_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +144,41 @@ class GiveBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Delay:
+    """The job asked to be run again after a time; it costs no attempt."""
+
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The job goes back to the front of a queue that nobody claims from for a time."""
+
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Abandon:
     """Nothing is written: the job is not ours any more."""
 
 
-Settlement = Complete | Retry | Fail | GiveBack | Abandon
+Settlement = Complete | Retry | Fail | GiveBack | Delay | Hold | Abandon
 
 
-def decide(claim: Claim, outcome: Outcome, policy: Policy, jitter: float) -> Settlement:
+def unrun(claim: Claim, policy: Policy) -> Outcome | None:
+    """How an attempt ends that must not run at all; None when it may run."""
+    if claim.unreadable is not None:
+        return Outcome(Verdict.UNREADABLE, message=claim.unreadable)
+    if claim.deferred_failure is not None:
+        return Outcome(Verdict.DEFERRED_FAILURE, message=claim.deferred_failure)
+    if claim.is_cancelled:
+        return Outcome(Verdict.CANCELLED, message="cancelled", detail={"stage": "waiting"})
+    if _is_started_out(policy, claim.attempts_started - 1):
+        return Outcome(Verdict.DEFERRED_FAILURE, message=STARTED_TOO_OFTEN)
+    return None
+
+
+def decide(claim: Claim, outcome: Outcome, policy: Policy, jitter: float) -> Settlement:  # noqa: PLR0911 - one for each row
     """What to do to a job after an attempt.
 
     Args:
@@ -151,23 +190,28 @@ def decide(claim: Claim, outcome: Outcome, policy: Policy, jitter: float) -> Set
     row = ROWS[outcome.verdict]
     match row.follows:
         case Follows.COMPLETE:
-            return Complete(claim.opts.remove_on_complete or policy.keep_completed)
+            keep = claim.opts.remove_on_complete or policy.keep_completed
+            return Complete(keep, policy.metrics_size)
         case Follows.RETRY if row.counts is Counts.CRASH:
             return _after_crash(claim, outcome, policy)
-        case Follows.RETRY if claim.attempts_made + 1 < claim.opts.attempts:
+        case Follows.RETRY if _has_attempts_left(claim, policy):
             delay_ms = backoff_ms(claim.opts.backoff, claim.attempts_made + 1, jitter)
             return Retry(failure_reason(claim, outcome), delay_ms)
         case Follows.RETRY | Follows.FAIL:
             return _fail(claim, failure_reason(claim, outcome), row.counts, policy)
         case Follows.GIVE_BACK:
             return GiveBack(row.counts)
+        case Follows.DELAY:
+            return Delay(_asked_ms(outcome))
+        case Follows.HOLD:
+            return Hold(_asked_ms(outcome))
         case Follows.ABANDON:
             return Abandon()
         case _:
             assert_never(row.follows)
 
 
-def words(settlement: Settlement) -> str:
+def words(settlement: Settlement) -> str:  # noqa: PLR0911 - one for each kind
     """A settlement in a log's words: what becomes of the job."""
     match settlement:
         case Complete():
@@ -180,6 +224,10 @@ def words(settlement: Settlement) -> str:
             return "failed"
         case GiveBack():
             return "given back"
+        case Delay(delay_ms=delay_ms):
+            return f"delayed by {format_ms(delay_ms)}"
+        case Hold(delay_ms=delay_ms):
+            return f"given back, queue held for {format_ms(delay_ms)}"
         case Abandon():
             return "abandoned"
         case _:
@@ -223,11 +271,33 @@ def _after_crash(claim: Claim, outcome: Outcome, policy: Policy) -> Settlement:
     if crashes >= policy.max_crashes:
         times = "once" if crashes == 1 else f"{crashes} times"
         return _fail(claim, f"crashed {times} ({reason})", Counts.CRASH, policy)
+    if _is_started_out(policy, claim.attempts_started):
+        return _fail(claim, reason, Counts.CRASH, policy)
     return Retry(reason, _doubled(CRASH_DELAY_MS, crashes - 1), Counts.CRASH)
 
 
 def _fail(claim: Claim, reason: str, counts: Counts, policy: Policy) -> Fail:
-    return Fail(reason, counts, claim.opts.remove_on_fail or policy.keep_failed)
+    keep = claim.opts.remove_on_fail or policy.keep_failed
+    return Fail(reason, counts, keep, policy.metrics_size)
+
+
+def _has_attempts_left(claim: Claim, policy: Policy) -> bool:
+    if _is_started_out(policy, claim.attempts_started):
+        return False
+    return claim.attempts_made + 1 < claim.opts.attempts
+
+
+def _is_started_out(policy: Policy, started: int) -> bool:
+    """Has the job used all the starts that the worker allows, after so many?"""
+    most = policy.max_started_attempts
+    return most is not None and started >= most
+
+
+def _asked_ms(outcome: Outcome) -> int:
+    """The time a processor asked for; a supervisor that tells none means at once."""
+    asked = outcome.detail.get("delay_ms", 0)
+    asked_ms = asked if isinstance(asked, int | float) else 0
+    return min(max(round(asked_ms), 0), MAX_DURATION_MS)
 
 
 def _doubled(delay_ms: int, times: int) -> int:

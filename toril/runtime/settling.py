@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import enum
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
+from toril.runtime.asking import MAX_STACK_BYTES
 from toril.runtime.command import REAL_TIME, Command
-from toril.runtime.retry import Abandon, Complete, Fail, GiveBack, Retry
+from toril.runtime.history import Worker, entry
+from toril.runtime.retry import Abandon, Complete, Delay, Fail, GiveBack, Hold, Retry
 
 if TYPE_CHECKING:
     from toril.call import Outcome
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from toril.runtime.retry import Settlement
 
 Arg = str | bytes | int
+
+_NOBODY = Worker()
 
 
 class Settled(enum.StrEnum):
@@ -42,37 +46,58 @@ class Settled(enum.StrEnum):
     """Nothing was sent."""
 
 
-def settle(
-    base: str,
-    claim: Claim,
-    settlement: Settlement,
-    outcome: Outcome,
-    *,
-    now_ms: int | str = REAL_TIME,
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of one attempt, as it is to be written."""
+
+    claim: Claim
+    settlement: Settlement
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one attempt is known to have had stored: so many reports, with so many log lines."""
+
+    reports: int = 0
+    lines: int = 0
+
+    def with_report(self, report: Report) -> Said:
+        """After one more was stored."""
+        return Said(self.reports + 1, self.lines + len(report.log_lines))
+
+
+def settle(  # noqa: PLR0911 - one for each kind
+    base: str, ending: Ending, *, worker: Worker = _NOBODY, now_ms: int | str = REAL_TIME
 ) -> Command[Settled] | None:
     """The command for a settlement; None for one that writes nothing."""
+    claim, outcome = ending.claim, ending.outcome
     head = (now_ms, claim.id, claim.token, claim.attempts_started)
-    left = _verdict(outcome)
-    match settlement:
-        case Complete(keep=keep):
-            return _command("complete", base, *head, outcome.value, *_keep(keep), *left)
-        case Fail(reason=reason, counts_as=counts, keep=keep):
+    left = (*_verdict(outcome), entry(claim, outcome, worker))
+    match ending.settlement:
+        case Complete(keep=keep, metrics_size=size):
+            return _command("complete", base, *head, outcome.value, *_keep(keep), size, *left)
+        case Fail(reason=reason, counts_as=counts, keep=keep, metrics_size=size):
             trace = _trace(claim, reason, outcome)
-            rule = (claim.opts.attempts, *_keep(keep), counts.value)
+            rule = (claim.opts.attempts, *_keep(keep), counts.value, size)
             return _command("fail", base, *head, *trace, *rule, *left)
         case Retry(reason=reason, delay_ms=delay_ms, counts_as=counts):
             way = (delay_ms, counts.value, "1" if claim.opts.lifo else "")
             return _command("retry", base, *head, *way, *_trace(claim, reason, outcome), *left)
         case GiveBack(counts_as=counts):
             return _command("give_back", base, *head, counts.value, *left)
+        case Delay(delay_ms=delay_ms):
+            return _command("delay", base, *head, delay_ms, *left)
+        case Hold(delay_ms=delay_ms):
+            return _command("hold", base, *head, delay_ms, *left)
         case Abandon():
             return None
         case _:
-            assert_never(settlement)
+            assert_never(ending.settlement)
 
 
-def store_report(base: str, report: Report) -> Command[Settled]:
-    """The command for what a running job said."""
+def store_report(base: str, report: Report, said: Said) -> Command[Settled]:
+    """The command for what a running job said; `said` is what it is known to have said before."""
     claim = report.claim
     keep_logs = claim.opts.keep_logs
     return _command(
@@ -82,8 +107,11 @@ def store_report(base: str, report: Report) -> Command[Settled]:
         claim.id,
         claim.token,
         "" if keep_logs is None else keep_logs,
+        said.reports + 1,
+        said.lines,
         report.progress or b"",
         report.data or b"",
+        _utf8(report.stack or "")[:MAX_STACK_BYTES],
         *map(_utf8, report.log_lines),
     )
 

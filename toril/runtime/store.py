@@ -8,12 +8,15 @@ script makes that harmless, and no claim's token is forgotten before its job has
 from __future__ import annotations
 
 import asyncio
+import socket
 import uuid
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from toril.errors import RedisUnavailable, TorilError
+from toril.runtime.asking import answer_stack, ask_channel
+from toril.runtime.claim import Renewed
 from toril.runtime.claiming import (
     adopt_jobs,
     claim_jobs,
@@ -22,21 +25,26 @@ from toril.runtime.claiming import (
     sweep_stalled,
 )
 from toril.runtime.connection import open_async_pool, server_name
+from toril.runtime.drivers import AsyncDriver
+from toril.runtime.followup import prepare_follow_up
+from toril.runtime.history import Worker
 from toril.runtime.keys import client_name, key_base
 from toril.runtime.limiter import offer_limit
+from toril.runtime.listening import Listener
 from toril.runtime.marker import MarkerWait
 from toril.runtime.pipeline import ScriptPipeline
-from toril.runtime.settling import Settled, settle, store_report
+from toril.runtime.producing import Producer
+from toril.runtime.settling import Ending, Said, Settled, settle, store_report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from toril.call import Outcome
+    from toril.runtime.asking import Ask
     from toril.runtime.claim import Claim, Claimed, ClaimRequest, Marker, Report
     from toril.runtime.command import Command
     from toril.runtime.limiter import RateLimit
-    from toril.runtime.retry import Settlement
 
+__all__ = ["Ending", "Exchange", "Store"]
 
 _ADOPT_FOR_S = 60.0
 """How long an unconfirmed claim is looked for; chosen: a request that a network held back, or a
@@ -44,15 +52,6 @@ frozen server, may be executed after its connection is gone."""
 
 _RENEW_BATCH = 500
 """Locks per call of the renewing script; chosen: under 10 ms of the server's time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """The end of one attempt, as it is to be written."""
-
-    claim: Claim
-    settlement: Settlement
-    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +83,18 @@ class Store:
     def __init__(self, url: str, prefix: str, queue: str, *, worker_name: str = "") -> None:
         self.location = server_name(url)
         self._base = key_base(prefix, queue)
-        self._worker_name = worker_name
-        self._pool = open_async_pool(url, client_name=f"toril:{prefix}:{_printable(queue)}")
+        self._worker = Worker(worker_name, socket.gethostname())
+        own_name = f"toril:{prefix}:{_printable(queue)}"
+        self._pool = open_async_pool(url, client_name=own_name)
         self._pipeline = ScriptPipeline(self._pool, self.location)
         name = client_name(prefix, queue, _printable(worker_name))
         self._marker = MarkerWait(url, f"{self._base}marker", name)
+        self._listener = Listener(url, ask_channel(self._base), own_name)
+        self._producer, self._driver = Producer(queue, prefix=prefix), AsyncDriver(url)
         self._token_numbers = count(1)
         self._uuid = uuid.uuid4()
         self._unconfirmed: dict[str, float] = {}
+        self._said: dict[str, Said] = {}
 
     async def open(self) -> None:
         """Connect, the blocking connection too, and load the scripts.
@@ -111,6 +114,8 @@ class Store:
     async def close(self) -> None:
         """Drop all connections; what is under way fails."""
         await self._marker.close()
+        await self._listener.close()
+        await self._driver.close()
         await self._pool.disconnect()
 
     async def exchange(
@@ -121,25 +126,28 @@ class Store:
     ) -> Exchange:
         """Store what jobs said, then what became of them, then claim: one round trip.
 
-        Repeating the same endings after an error is safe; so is claiming anew, with `adopt`.
+        Repeating the same endings after an error is safe; so is claiming anew, with `adopt`. So
+        are reports, if the log lines that were sent come again before newer ones.
 
         Raises:
             RedisUnavailable: the connection failed and nothing is known, or Redis can take
                 nothing at all now.
         """
-        stored = [store_report(self._base, report) for report in reports]
-        settled = [settle(self._base, end.claim, end.settlement, end.outcome) for end in endings]
+        stored = [store_report(self._base, one, self._said_by(one.claim)) for one in reports]
+        settled = [settle(self._base, ending, worker=self._worker) for ending in endings]
         tokens = [self._new_token() for _ in range(want.count)] if want else []
         commands: list[Command[Any]] = [*stored, *filter(None, settled)]
         if want is not None:
-            name = self._worker_name
+            name = self._worker.name
             commands.append(claim_jobs(self._base, want, tokens, worker_name=name))
         answers = iter(await self._sent(commands, tokens))
-        return Exchange(
+        exchanged = Exchange(
             reports=[next(answers) for _ in stored],
             endings=[next(answers) if entry else Settled.ABANDONED for entry in settled],
             claimed=next(answers) if want else None,
         )
+        self._note_said(reports, endings, exchanged)
+        return exchanged
 
     @property
     def has_unconfirmed(self) -> bool:
@@ -164,8 +172,8 @@ class Store:
         }
         return claims
 
-    async def renew(self, held: Sequence[Claim], lock_ms: int) -> list[Claim]:
-        """Renew these locks, retaking those that ran out; answers with the claims that are lost.
+    async def renew(self, held: Sequence[Claim], lock_ms: int) -> Renewed:
+        """Renew these locks, retaking those that ran out; which are lost, which are cancelled.
 
         Raises:
             RedisUnavailable: not now; some may have been renewed.
@@ -173,20 +181,28 @@ class Store:
         """
         batches = [held[i : i + _RENEW_BATCH] for i in range(0, len(held), _RENEW_BATCH)]
         commands = [renew_locks(self._base, batch, lock_ms) for batch in batches]
-        lost: set[str] = set()
+        renewed = Renewed()
         for result in await self._pipeline.send(commands) if commands else ():
             if isinstance(result, TorilError):
                 raise result
-            lost.update(result)
-        return [claim for claim in held if claim.token in lost]
+            renewed = Renewed(renewed.lost + result.lost, renewed.cancelled + result.cancelled)
+        return renewed
 
-    async def sweep(self, max_stalled: int, interval_ms: int) -> list[str]:
+    async def sweep(
+        self, max_stalled: int, interval_ms: int, held: Sequence[str] = ()
+    ) -> list[str]:
         """Recover stalled jobs, once per interval over all workers; answers with their ids.
+
+        Args:
+            max_stalled: a job that stalls more often is failed by whoever claims it next.
+            interval_ms: what another worker swept since is left.
+            held: ids of jobs that are ours: the next renewal retakes them, however late it is.
 
         Raises:
             RedisUnavailable: not now.
         """
-        return await self._pipeline.send_one(sweep_stalled(self._base, max_stalled, interval_ms))
+        command = sweep_stalled(self._base, max_stalled, interval_ms, held)
+        return await self._pipeline.send_one(command)
 
     async def configure_limit(self, limit: RateLimit | None) -> RateLimit | None:
         """Offer a configuration's rate limit; answers with the one in force.
@@ -195,6 +211,35 @@ class Store:
             RedisUnavailable: not now.
         """
         return await self._pipeline.send_one(offer_limit(self._base, limit))
+
+    async def add(self, name: str, data: bytes, options: Mapping[str, Any]) -> str:
+        """Add a job that a running job asked for; its id. Arguments as in `prepare_follow_up`.
+
+        Raises:
+            InvalidInput: nothing was written.
+            RedisUnavailable: it is not known to be added.
+            RedisRefused: it was not added.
+        """
+        prepared = prepare_follow_up(name, data, options)
+        return (await self._driver.run(self._producer.add_prepared(prepared))).id
+
+    def asks(self) -> AsyncGenerator[Ask, None]:
+        """Questions about jobs that may be ours, until `close`; on a connection of their own.
+
+        A question to cancel says only that it is time for `LockKeeper.look`.
+
+        Raises:
+            RedisRefused: Redis does not let us listen; renewals tell of cancellations all the same.
+        """
+        return self._listener.asks()
+
+    async def answer_stack(self, ask: Ask, text: str) -> None:
+        """Tell where a job stands to whoever asked.
+
+        Raises:
+            RedisUnavailable: not now; the question will come again.
+        """
+        await self._pipeline.send_one(answer_stack(self._base, ask.reply, text))
 
     async def is_empty(self) -> bool:
         """True when nothing is waiting, prioritized or delayed.
@@ -241,6 +286,18 @@ class Store:
         if tokens and isinstance(answers[-1], RedisUnavailable):
             self._doubt(tokens)
         return answers
+
+    def _said_by(self, claim: Claim) -> Said:
+        return self._said.get(claim.token, Said())
+
+    def _note_said(
+        self, reports: Sequence[Report], endings: Sequence[Ending], exchanged: Exchange
+    ) -> None:
+        for report, result in zip(reports, exchanged.reports, strict=True):
+            if result is Settled.DONE:
+                self._said[report.claim.token] = self._said_by(report.claim).with_report(report)
+        for ending in endings:
+            self._said.pop(ending.claim.token, None)
 
     def _doubt(self, tokens: list[str]) -> None:
         """Look for these from now on, not while their call is under way: it may yet answer."""

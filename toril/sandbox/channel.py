@@ -26,6 +26,11 @@ _DRAIN_SLACK_BYTES = 256 * 1024
 """What a drain reads beyond the largest result; given: a socket buffer (net.core.wmem_default)."""
 
 
+_DRAIN_FRAMES = 2048
+"""Frames after which a drain gives up; chosen: a socket buffer holds fewer than 300 frames that
+were written one by one, as a child writes them; only a flood has more."""
+
+
 class Owner(Protocol):
     """Who hears what a child says."""
 
@@ -90,11 +95,14 @@ class Channel(asyncio.BufferedProtocol):
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     def drain(self) -> None:
-        """Hand over what the child has sent so far: to the end, or one maximum frame."""
-        if self._transport is None or self._is_reading:
+        """Hand over what the child has sent so far: to the end, or one maximum frame.
+
+        A child may have said its last words before the transport is there.
+        """
+        if self._opening is None or self._is_reading:
             return
-        left = self._drain_bytes
-        while left > 0 and not self._is_closed:
+        left, self._frames = self._drain_bytes, 0
+        while left > 0 and self._frames < _DRAIN_FRAMES and not self._is_closed:
             try:
                 count = self._socket.recv_into(self._reader.buffer())
             except OSError:

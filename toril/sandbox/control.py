@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+from array import array
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,11 +37,16 @@ def send(channel: socket.socket, message: Message, fds: Sequence[int] = ()) -> N
 
 
 def receive(channel: socket.socket) -> tuple[Message, list[int]] | None:
-    """The next message and its fds, close-on-exec; None when the other end is gone."""
+    """The next message and its fds, close-on-exec; None when the other end is gone.
+
+    `socket.recv_fds` does not do: Python 3.11's drops its flags.
+    """
+    space = socket.CMSG_LEN(_MAX_FDS * array("i").itemsize)
     try:
-        data, fds, _, _ = socket.recv_fds(
-            channel, _MAX_MESSAGE_BYTES, _MAX_FDS, socket.MSG_CMSG_CLOEXEC
-        )
+        data, notes, _, _ = channel.recvmsg(_MAX_MESSAGE_BYTES, space, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
         return None
-    return (json.loads(data), fds) if data else None
+    fds = array("i")
+    for _level, _type, content in notes:
+        fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    return (json.loads(data), fds.tolist()) if data else None

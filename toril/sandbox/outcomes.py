@@ -11,12 +11,13 @@ import msgspec
 
 from toril.call import Outcome, Usage, Verdict
 from toril.errors import ProtocolError
-from toril.sandbox.listener import ChildExit
 from toril.sandbox.text import clean, clean_end
 from toril.units import format_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from toril.sandbox.listener import ChildExit
 
 _MAX_MESSAGE_BYTES = 2048
 _MAX_STACK_BYTES = 32 * 1024

@@ -50,6 +50,7 @@ def main(channel: socket.socket) -> int:
 
 def _prepare(channel: socket.socket, orders: Message) -> _Zygote:
     require(Level(orders["level"]))
+    _reserve_data_fd()
     sys.path[:] = orders["python_path"] + [
         entry for entry in sys.path if entry not in orders["python_path"]
     ]
@@ -63,6 +64,14 @@ def _prepare(channel: socket.socket, orders: Message) -> _Zygote:
     gc.freeze()
     gc.disable()
     return _Zygote(channel, orders, processor, shared_fds)
+
+
+def _reserve_data_fd() -> None:
+    """Keep imports from opening a file under the number that children use for their socket."""
+    while (fd := os.open(os.devnull, os.O_RDONLY)) < confine.DATA_FD:
+        continue
+    if fd != confine.DATA_FD:
+        os.close(fd)
 
 
 def _refused(refusal: SandboxUnavailable) -> Message:

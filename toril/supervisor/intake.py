@@ -1,16 +1,16 @@
 """When to ask Redis for jobs: after a wake-up, when a delayed job is due, when a child is free.
 
 The marker in Redis wakes one worker per entry, so nobody may take one who cannot use it: this
-waits on the marker only while a child is free, and puts back what it took too late.
+waits on the marker only while a child is free, and puts back what it took too late. A change must
+keep: whatever Redis answers, the waiting goes on; without it there is no polling either.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
-from toril.errors import RedisUnavailable
+from toril.errors import TorilError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MIN_BLOCK_MS = 2
 """Shortest wait on the marker; given: Redis before 7.0.8 rounds less down to `for ever`."""
 
+FIRST_PAUSE_S = 0.05
+"""After a wait that failed, doubled up to the poll; chosen: a full server must not be hammered."""
+
 
 class Intake:
     """Decides when the worker's next round trip should claim.
@@ -30,20 +33,32 @@ class Intake:
         poll_ms: longest wait; the price of a lost wake-up.
         is_able: could the worker take a job now?
         wake: turns the worker's loop.
+        on_error: told of every wait that failed.
     """
 
     def __init__(
-        self, store: Store, poll_ms: int, is_able: Callable[[], bool], wake: Callable[[], None]
+        self,
+        store: Store,
+        poll_ms: int,
+        *,
+        is_able: Callable[[], bool],
+        wake: Callable[[], None],
+        on_error: Callable[[TorilError], None],
     ) -> None:
         self._store = store
-        self._poll_ms = poll_ms
+        self._poll_s = self._block_s = poll_ms / 1000
         self._is_able = is_able
         self._wake = wake
-        self._block_s = poll_ms / 1000
+        self._on_error = on_error
         self._look = True
         self._is_pausing = False
+        self._failures = 0
         self._timer: asyncio.TimerHandle | None = None
         self._hungry = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._answered = asyncio.Event()
+        self._answered.set()
 
     @property
     def is_open(self) -> bool:
@@ -66,22 +81,26 @@ class Intake:
         self._wake()
 
     def asked(self) -> None:
-        """A claim is on its way."""
+        """A claim is on its way; `answered` or `failed` must follow."""
         self._look = False
+        self._answered.clear()
 
     def answered(self, claimed: Claimed) -> None:
-        """Plan the next claim by what the last one told."""
+        """Plan the next claim by what the last one told; its jobs have been started."""
         self._look = self._look or claimed.more
-        self._block_s = self._poll_ms / 1000
+        self._block_s = self._poll_s
         if claimed.next_delayed_in_ms is not None:
             due_s = max(claimed.next_delayed_in_ms, MIN_BLOCK_MS) / 1000
             self._block_s = min(self._block_s, due_s)
         if claimed.limit_ttl_ms:
-            self._pause(min(claimed.limit_ttl_ms, self._poll_ms))
+            self._pause(min(claimed.limit_ttl_ms / 1000, self._poll_s))
+        self._answered.set()
 
     def failed(self) -> None:
-        """The claim ended in an error that would come again: leave it for a while."""
-        self._pause(self._poll_ms)
+        """The claim ended in an error: leave it for a while."""
+        self._look = True
+        self._answered.set()
+        self._pause(self._poll_s)
 
     def rest(self) -> None:
         """The worker has nothing to do: wait on the marker if it could use a job."""
@@ -92,29 +111,54 @@ class Intake:
 
     async def leave_if_full(self) -> None:
         """Stop waiting on the marker once the last free child is taken."""
-        if self._hungry.is_set() and not self.is_open:
-            self._hungry.clear()
+        if self.is_open or self._quiet.is_set():
+            return
+        self._hungry.clear()
+        try:
             await self._store.unblock()
+        except TorilError as error:
+            self._on_error(error)  # The wait ends by itself when its time is up.
 
     async def watch(self) -> None:
         """Wait on the marker whenever the worker rests; runs until cancelled."""
         while True:
             await self._hungry.wait()
-            with contextlib.suppress(RedisUnavailable):
-                marker = await self._store.wait_marker(self._block_s)
-                if marker is not None and not self.is_open:
-                    await self._store.put_back(marker)
+            self._quiet.clear()
+            try:
+                await self._wait_once()
+                self._failures = 0
+            except TorilError as error:
+                self._on_error(error)
+                self._failures += 1
+                await asyncio.sleep(min(FIRST_PAUSE_S * 2.0**self._failures, self._poll_s))
+            finally:
+                self._quiet.set()
             self._hungry.clear()
             self.look()
 
-    def close(self) -> None:
-        """Forget the timer."""
+    async def close(self, timeout_s: float = 1.0) -> None:
+        """End the wait under way, giving back what it takes; the worker is not able any more."""
         if self._timer is not None:
             self._timer.cancel()
+        await self.leave_if_full()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._quiet.wait()
+        except TimeoutError:
+            return
 
-    def _pause(self, ms: int) -> None:
+    async def _wait_once(self) -> None:
+        marker = await self._store.wait_marker(self._block_s)
+        if marker is None:
+            return
+        # A claim under way may take the last free child, and may have set this very marker.
+        await self._answered.wait()
+        if not self.is_open:
+            await self._store.put_back(marker)
+
+    def _pause(self, seconds: float) -> None:
         self._is_pausing = True
-        self._timer = asyncio.get_running_loop().call_later(ms / 1000, self._pause_over)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._pause_over)
 
     def _pause_over(self) -> None:
         self._is_pausing = False

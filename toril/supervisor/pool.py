@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from toril.call import Verdict
 from toril.errors import SandboxUnavailable
 from toril.sandbox.launcher import Zygote
+from toril.sandbox.states import State
+from toril.units import format_ms
 
 if TYPE_CHECKING:
     from toril.call import Call, Outcome
@@ -47,6 +49,9 @@ class PoolListener(Protocol):
 
     def on_death(self, exit: ChildExit) -> None:  # noqa: A002 - the sandbox's word
         """A child ended that was not asked to."""
+
+    def on_orphans(self) -> None:
+        """A zygote died: what it leaves behind is this process's to end."""
 
     def on_unavailable(self, error: SandboxUnavailable) -> None:
         """No child can be had; said once until `on_available`."""
@@ -102,16 +107,17 @@ class Pool:
     @property
     def free(self) -> int:
         """Children that can take a call now."""
-        return len(self._idle)
+        return sum(child.state is State.IDLE for child in self._idle)
 
     @property
-    def alive(self) -> int:
-        """Children that exist."""
-        return len(self._children)
+    def zygote_pid(self) -> int | None:
+        """The zygote's process id while there is one."""
+        return self._zygote.pid if self._zygote is not None else None
 
     def run(self, call: Call) -> Child:
         """Give a call to an idle child; there must be one."""
-        child = self._idle.pop()
+        child = next(child for child in self._idle if child.state is State.IDLE)
+        self._idle.remove(child)
         child.run(call)
         return child
 
@@ -148,6 +154,8 @@ class Pool:
             self._idle.remove(child)
         if self._is_closing:
             return
+        if exit.reason is Verdict.LOST:
+            return  # One death of a zygote is one failure: `on_zygote_gone` counts and tells it.
         self._failures = 0 if exit.expected else self._failures + 1
         if exit.reason is Verdict.UNAVAILABLE:
             self._report_unavailable(SandboxUnavailable(exit.message))
@@ -161,7 +169,11 @@ class Pool:
             return
         self._zygote = None
         self._failures += 1
-        self._report_unavailable(SandboxUnavailable(f"the zygote died: {reason}"))
+        self._listener.on_orphans()
+        again = backoff_s(self._failures)
+        self._report_unavailable(
+            SandboxUnavailable(reason, f"Another is started in {format_ms(1000 * again)}")
+        )
         self._restart = asyncio.get_running_loop().create_task(self._start_again())
 
     async def _start_again(self) -> None:

@@ -8,12 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from toril.errors import RedisUnavailable, TorilError
+from toril.events import ReportRefused
 from toril.runtime.claim import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from toril.events import Emit
     from toril.runtime.claim import Claim
+    from toril.runtime.settling import Settled
 
 MAX_LINES = 10_000
 """Log lines of one job that wait for Redis at most; chosen: an outage must not fill memory."""
@@ -28,10 +32,16 @@ class _Draft:
 
 
 class Reports:
-    """Drafts by claim; `take()` hands them out as values and starts anew."""
+    """Drafts by claim; `take()` hands them out as values and starts anew.
 
-    def __init__(self) -> None:
+    They fail soft: what Redis refuses is dropped and told once per job; the job goes on.
+    """
+
+    def __init__(self, queue: str, emit: Emit) -> None:
+        self._queue = queue
+        self._emit = emit
         self._drafts: dict[str, _Draft] = {}
+        self._told: set[str] = set()
 
     def __bool__(self) -> bool:
         """Is there anything to report?"""
@@ -56,6 +66,22 @@ class Reports:
         drafts, self._drafts = self._drafts, {}
         return [_as_report(draft) for draft in drafts.values()]
 
+    def answered(
+        self,
+        reports: Sequence[Report],
+        results: Sequence[Settled | TorilError],
+        *,
+        is_retried: bool,
+    ) -> None:
+        """Note what Redis said to each; with `is_retried` what it cannot take now is kept."""
+        later = []
+        for report, result in zip(reports, results, strict=True):
+            if is_retried and isinstance(result, RedisUnavailable):
+                later.append(report)
+            elif isinstance(result, TorilError):
+                self._tell(report, result)
+        self.restore(later)
+
     def restore(self, reports: Iterable[Report]) -> None:
         """Put back what could not be sent, before anything newer."""
         newer, self._drafts = self._drafts, {}
@@ -69,6 +95,12 @@ class Reports:
             older = self._draft(draft.claim)
             older.progress = draft.progress or older.progress
             older.data = draft.data or older.data
+
+    def _tell(self, report: Report, error: TorilError) -> None:
+        token = report.claim.token
+        if token not in self._told:
+            self._told.add(token)
+            self._emit(ReportRefused(self._queue, report.claim.id, str(error)))
 
     def _draft(self, claim: Claim) -> _Draft:
         return self._drafts.setdefault(claim.token, _Draft(claim))

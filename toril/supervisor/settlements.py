@@ -56,6 +56,7 @@ class Settlements:
         self._emit = emit
         self._pending: list[Ending] = []
         self._sent: set[str] = set()
+        self._repeated: set[str] = set()
 
     def __bool__(self) -> bool:
         """Is there anything to write?"""
@@ -80,6 +81,7 @@ class Settlements:
         """Redis could not take these now; nothing is known about them."""
         self._keeper.hold(ending.claim for ending in endings)
         self._pending[:0] = endings
+        self._repeated.update(ending.claim.token for ending in endings)
         self._sent.clear()
 
     def settled(
@@ -114,7 +116,11 @@ class Settlements:
         return tuple(ending.claim.id for ending in self.take())
 
     def _note(self, ending: Ending, result: Settled | TorilError) -> None:
-        if result in RECORDED:
+        is_repeated = ending.claim.token in self._repeated
+        self._repeated.discard(ending.claim.token)
+        # The first sending was recorded, and the job removed as its options want.
+        is_removed = is_repeated and result is Settled.GONE
+        if result in RECORDED or is_removed:
             self.recorded += 1
             self._emit(_settled_event(self._queue, ending))
             return

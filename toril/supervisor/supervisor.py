@@ -17,7 +17,7 @@ from toril.errors import (
     RedisUnavailable,
     SandboxUnavailable,
 )
-from toril.sandbox.tree import become_supervisor
+from toril.sandbox.tree import become_supervisor, sweep_strangers
 from toril.supervisor.worker import Worker
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ class Supervisor:
     """Runs one worker per queue until a signal, an empty queue or a refusal ends them."""
 
     def __init__(self, settings: Settings, emit: Emit) -> None:
-        self._workers = [Worker(queue, settings, emit) for queue in settings.queues]
+        self._workers = [
+            Worker(queue, settings, emit, self._sweep_orphans) for queue in settings.queues
+        ]
         self._is_stopping = False
 
     async def run(self) -> int:
@@ -43,23 +45,51 @@ class Supervisor:
             SandboxUnavailable: no child can be set up at the start.
         """
         become_supervisor()
+        # setproctitle writes over the environment block, in which a Redis URL may stand.
+        setproctitle.setproctitle("toril: starting")
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
-        for worker in self._workers:
-            await worker.open()
+        await self._open()
         title = asyncio.create_task(self._keep_title())
         try:
-            await asyncio.gather(*(self._work(worker) for worker in self._workers))
+            ends = await asyncio.gather(
+                *(self._work(worker) for worker in self._workers), return_exceptions=True
+            )
         finally:
             title.cancel()
+            self._sweep_orphans()
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
         return os.EX_UNAVAILABLE if any(w.refused for w in self._workers) else os.EX_OK
 
+    def _sweep_orphans(self) -> None:
+        """End what dead zygotes left behind; this process adopts it, and starts nothing else."""
+        sweep_strangers({worker.zygote_pid for worker in self._workers if worker.zygote_pid})
+
+    async def _open(self) -> None:
+        """Open every worker, or none."""
+        opened = []
+        try:
+            for worker in self._workers:
+                await worker.open()
+                opened.append(worker)
+        except BaseException:
+            for worker in opened:
+                await worker.close()
+            raise
+
     async def _work(self, worker: Worker) -> None:
-        await worker.run()
-        if worker.refused is not None:
-            for other in self._workers:
-                other.stop()
+        """Run one worker; if it does not end by a stop or an empty queue, the others stop too."""
+        is_well = False
+        try:
+            await worker.run()
+            is_well = worker.refused is None
+        finally:
+            if not is_well:
+                for other in self._workers:
+                    other.stop()
 
     def _on_signal(self) -> None:
         for worker in self._workers:

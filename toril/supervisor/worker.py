@@ -2,45 +2,47 @@
 
 A job's way through here: `_exchange` claims it, `_start` gives it to a child, `on_outcome` decides
 what follows, the next `_exchange` writes that and claims again in the same round trip. There is one
-task for this loop and one that waits on the marker; jobs have none. The rule a change must keep:
-a claim is held by the lock keeper from the tick it arrives until its settlement is confirmed.
+task for this loop, one that waits on the marker and one for the upkeep; jobs have none. The rule a
+change must keep: a claim is held by the lock keeper from the tick it arrives until its settlement
+is confirmed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
+import enum
 from typing import TYPE_CHECKING
 
 from toril import events as ev
-from toril.call import Outcome, Verdict
-from toril.errors import RedisUnavailable, SandboxUnavailable, TorilError
+from toril.errors import TorilError
 from toril.runtime.claim import Claimed, ClaimRequest
 from toril.runtime.lock import LockKeeper
 from toril.runtime.retry import Policy
 from toril.runtime.store import Store
-from toril.supervisor.calls import as_call, zygote_spec
+from toril.supervisor.attempts import Attempts
 from toril.supervisor.intake import Intake
-from toril.supervisor.pool import Pool
+from toril.supervisor.recovery import reach_again
 from toril.supervisor.reports import Reports
 from toril.supervisor.settlements import Settlements
+from toril.supervisor.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from toril.call import Call
-    from toril.runtime.claim import Claim, Refused, Report
-    from toril.runtime.settling import Settled
-    from toril.sandbox.handle import Child
-    from toril.sandbox.listener import ChildExit
+    from toril.call import Outcome
+    from toril.runtime.claim import Claim, Refused
     from toril.supervisor.settings import QueueSettings, Settings
-
-MAX_RECONNECT_S = 5.0
-"""Longest pause between two tries to reach Redis; chosen: half of it is the mean delay after."""
 
 LAST_TRY_S = 5.0
 """How long after the drain deadline results are still offered to a Redis that is away; chosen."""
+
+
+class Stage(enum.Enum):
+    """How far a worker is on its way out; it never goes back."""
+
+    WORKING = enum.auto()
+    DRAINING = enum.auto()
+    INTERRUPTED = enum.auto()
 
 
 class Worker:
@@ -50,33 +52,55 @@ class Worker:
     job must not be taken (`refused`).
     """
 
-    def __init__(self, queue: QueueSettings, settings: Settings, emit: ev.Emit) -> None:
+    def __init__(
+        self,
+        queue: QueueSettings,
+        settings: Settings,
+        emit: ev.Emit,
+        sweep_orphans: Callable[[], None] = lambda: None,
+    ) -> None:
         self.queue = queue
         self.refused: Refused | None = None
         self._settings = settings
         self._emit = emit
+        self._sweep_orphans = sweep_orphans
+        self._stage = Stage.WORKING
+        self._give_up_at = float("inf")
+        self._told: set[str] = set()
+        self._wake = asyncio.Event()
+        self._nudge = asyncio.Event()
         self._store = Store(
             settings.redis, settings.prefix, queue.name, worker_name=settings.worker_name
         )
         self._keeper = LockKeeper(
-            self._store, queue.lock_ms, self._on_lost, interval_s=queue.renew_every_s
+            self._store,
+            queue.lock_ms,
+            self._on_lost,
+            on_error=lambda error: self._tell_once("renewal", str(error)),
+            interval_s=queue.renew_every_s,
         )
-        self._pool = Pool(zygote_spec(queue), queue.concurrency, self)
         policy = Policy(max_crashes=queue.max_crashes, on_crash=queue.on_crash)
         self._settlements = Settlements(queue.name, policy, self._keeper, emit)
-        self._running: dict[Child, Claim] = {}
-        self._waiting: list[Claim] = []
-        self._reports = Reports()
-        self._wake = asyncio.Event()
-        self._intake = Intake(self._store, queue.poll_ms, self._is_able, self._wake.set)
-        self._is_stopping = False
-        self._is_interrupted = False
-        self._give_up_at = float("inf")
+        self._reports = Reports(queue.name, emit)
+        self._attempts = Attempts(queue, self._reports, self, emit)
+        self._intake = Intake(
+            self._store,
+            queue.poll_ms,
+            is_able=self._is_able,
+            wake=self._wake.set,
+            on_error=lambda error: self._tell_once("waiting", str(error)),
+        )
+        self._upkeep = Upkeep(queue, self._store, self._keeper, self._adopt, emit)
+
+    @property
+    def zygote_pid(self) -> int | None:
+        """The process that forks this worker's children, while there is one."""
+        return self._attempts.zygote_pid
 
     @property
     def running(self) -> int:
         """Jobs in children now."""
-        return len(self._running)
+        return self._attempts.running
 
     async def open(self) -> None:
         """Reach Redis, settle the rate limit, start the children.
@@ -89,8 +113,8 @@ class Worker:
         await self._store.open()
         try:
             await self._configure_limit()
-            await self._pool.open()
-        except TorilError:
+            await self._attempts.open()
+        except BaseException:
             await self._store.close()
             raise
         self._emit(
@@ -106,9 +130,15 @@ class Worker:
     async def run(self) -> None:
         """Work until stopped; afterwards every child is gone and every connection closed."""
         self._keeper.start()
-        tasks = [asyncio.create_task(self._intake.watch()), asyncio.create_task(self._sweep())]
+        beside = [
+            asyncio.create_task(self._intake.watch()),
+            asyncio.create_task(self._upkeep.run()),
+        ]
+        for task in beside:
+            task.add_done_callback(lambda _: self._wake.set())
         try:
             while not await self._is_done():
+                _raise_if_ended(beside)
                 if self._settlements or self._reports or self._intake.is_due:
                     await self._exchange()
                 else:
@@ -116,220 +146,178 @@ class Worker:
                     await self._wake.wait()
                     self._wake.clear()
         finally:
-            await _ended(tasks)
-            await self._close()
+            self._stage = Stage.INTERRUPTED
+            await self._intake.close()
+            await _ended(beside)
+            await self.close()
+
+    async def close(self) -> None:
+        """End children and connections; for a worker that was opened and never run, too."""
+        await self._keeper.stop()
+        await self._attempts.close()
+        await self._store.close()
+        self._emit(ev.WorkerStopped(self.queue.name, self._settlements.recorded))
 
     def stop(self) -> None:
         """Claim nothing more; running jobs have the drain timeout to end."""
-        if self._is_stopping:
+        if self._stage is not Stage.WORKING:
             return
-        self._is_stopping = True
+        self._stage = Stage.DRAINING
         timeout_ms = self._settings.drain_timeout_ms
         loop = asyncio.get_running_loop()
         self._give_up_at = loop.time() + timeout_ms / 1000 + LAST_TRY_S
-        loop.call_later(timeout_ms / 1000, self._interrupt)
+        loop.call_later(timeout_ms / 1000, self._on_drain_deadline)
         self._emit(ev.Draining(self.queue.name, self.running, timeout_ms))
         self._wake.set()
+        self._nudge.set()
 
     def stop_now(self) -> None:
         """Kill what runs and give it back."""
         self.stop()
-        self._is_interrupted = True
+        self._stage = Stage.INTERRUPTED
         self._give_up_at = asyncio.get_running_loop().time() + LAST_TRY_S
-        for child in list(self._running):
-            child.kill(Verdict.INTERRUPTED)
+        self._attempts.interrupt_all(at_once=True)
+        self._wake.set()
+        self._nudge.set()
 
-    # -- what the pool tells
+    # -- what its parts tell
 
     def on_ready(self) -> None:
-        """A child is idle: look for a job for it."""
-        if self._waiting:
-            self._start(self._waiting.pop(0))
+        """A child is free: look for a job for it."""
         self._intake.look()
 
-    def on_outcome(self, child: Child, call: Call, outcome: Outcome) -> None:
+    def on_said(self) -> None:
+        """A job said something."""
+        self._wake.set()
+
+    def on_end(self, claim: Claim, outcome: Outcome) -> None:
         """An attempt ended: decide what follows; the loop writes it."""
-        del call
-        self._end(self._running.pop(child), outcome)
-
-    def on_progress(self, child: Child, call: Call, value: bytes) -> None:
-        """Progress for the next round trip."""
-        del call
-        self._reports.progress(self._running[child], value)
+        self._settlements.add(claim, outcome)
         self._wake.set()
 
-    def on_log(self, child: Child, call: Call | None, stream: str, lines: list[str]) -> None:
-        """Lines for the job's log and for ours."""
-        job_id = call.job_id if call is not None else ""
-        for line in lines:
-            self._emit(ev.JobOutput(self.queue.name, job_id, stream, line))
-        claim = self._running.get(child)
-        if call is not None and claim is not None:
-            self._reports.log(claim, lines)
-            self._wake.set()
-
-    def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
-        """Data for the next round trip."""
-        del call
-        self._reports.data(self._running[child], value)
-        self._wake.set()
-
-    def on_death(self, exit: ChildExit) -> None:  # noqa: A002 - the sandbox's word
-        """A child ended that was not asked to."""
-        self._emit(ev.ChildGone(self.queue.name, exit.pid or 0, exit.message))
-
-    def on_unavailable(self, error: SandboxUnavailable) -> None:
-        """No child can be had: nothing is claimed, and what has no child yet goes back."""
-        self._emit(ev.ClaimingPaused(self.queue.name, error.reason, error.remedy))
-        waiting, self._waiting = self._waiting, []
-        for claim in waiting:
-            self._end(claim, Outcome(Verdict.UNAVAILABLE, message=error.reason))
-
-    def on_available(self) -> None:
-        """Children can be had again."""
-        self._emit(ev.ClaimingResumed(self.queue.name))
+    def on_orphans(self) -> None:
+        """A zygote died: what it left behind is this process's to end."""
+        self._sweep_orphans()
 
     # -- the loop
 
-    async def _is_done(self) -> bool:
-        if self._running or self._waiting or self._settlements or self._reports:
-            return False
-        if self._is_stopping or self.refused is not None:
-            return True
-        return self._settings.until_empty and self._intake.has_looked and await self._is_empty()
+    def _is_able(self) -> bool:
+        return self._attempts.free > 0 and self._stage is Stage.WORKING and self.refused is None
 
-    async def _is_empty(self) -> bool:
+    def _has_work(self) -> bool:
+        return bool(self._attempts or self._settlements or self._reports)
+
+    async def _is_done(self) -> bool:
+        if self._has_work():
+            return False
+        if self._stage is not Stage.WORKING or self.refused is not None:
+            return True
+        if not self._settings.until_empty or not self._intake.has_looked:
+            return False
         try:
-            return await self._store.is_empty()
-        except RedisUnavailable as error:
+            return not self._store.has_unconfirmed and await self._store.is_empty()
+        except TorilError as error:
             await self._recover(error)
             return False
-
-    def _is_able(self) -> bool:
-        return self._pool.free > 0 and not self._is_stopping and self.refused is None
 
     async def _exchange(self) -> None:
         reports, endings = self._reports.take(), self._settlements.take()
         want = None
         if self._intake.is_open:
-            want = ClaimRequest(self._pool.free, self.queue.lock_ms, self.queue.rate_limit)
+            want = ClaimRequest(self._attempts.free, self.queue.lock_ms, self.queue.rate_limit)
             self._intake.asked()
         try:
             answer = await self._store.exchange(reports, endings, want)
-        except RedisUnavailable as error:
+        except TorilError as error:
             self._reports.restore(reports)
             self._settlements.put_back(endings)
+            if want is not None:
+                self._intake.failed()
             await self._recover(error)
             return
-        self._note_reports(reports, answer.reports)
         unavailable = self._settlements.settled(endings, answer.endings)
+        self._reports.answered(reports, answer.reports, is_retried=unavailable is not None)
         await self._note_claimed(answer.claimed)
         if unavailable is not None:
             await self._recover(unavailable)
 
     async def _note_claimed(self, claimed: Claimed | TorilError | None) -> None:
         if isinstance(claimed, Claimed):
-            await self._take(claimed)
+            self._take(claimed)
+            await self._intake.leave_if_full()
         elif claimed is not None:
-            self._emit(ev.ClaimFailed(self.queue.name, str(claimed)))
+            self._tell_once("claim", str(claimed))
             self._intake.failed()
 
-    async def _take(self, claimed: Claimed) -> None:
+    def _take(self, claimed: Claimed) -> None:
+        self._told.discard("claim")
         self._keeper.hold(claimed.claims)
         if claimed.ghosts:
             self._emit(ev.GhostsRemoved(self.queue.name, claimed.ghosts))
         for claim in claimed.claims:
-            self._start(claim)
+            self._attempts.start(claim)
         if claimed.refused is not None:
             self.refused = claimed.refused
             self._emit(ev.QueueRefused(self.queue.name, claimed.refused.id, claimed.refused.field))
         self._intake.answered(claimed)
-        await self._intake.leave_if_full()
-
-    def _start(self, claim: Claim) -> None:
-        if claim.unreadable is not None:
-            self._end(claim, Outcome(Verdict.UNREADABLE, message=claim.unreadable))
-        elif claim.deferred_failure is not None:
-            self._end(claim, Outcome(Verdict.DEFERRED_FAILURE, message=claim.deferred_failure))
-        elif self._pool.free:
-            child = self._pool.run(as_call(claim, self.queue.name))
-            self._running[child] = claim
-        else:
-            self._waiting.append(claim)
-
-    def _end(self, claim: Claim, outcome: Outcome) -> None:
-        self._settlements.add(claim, outcome)
-        self._wake.set()
-
-    def _note_reports(
-        self, reports: Sequence[Report], results: Sequence[Settled | TorilError]
-    ) -> None:
-        for report, result in zip(reports, results, strict=True):
-            if isinstance(result, TorilError):
-                self._emit(ev.ReportRefused(self.queue.name, report.claim.id, str(result)))
-
-    # -- beside the loop
-
-    async def _sweep(self) -> None:
-        interval_ms = self.queue.stalled_interval_ms
-        while True:
-            with contextlib.suppress(TorilError):
-                recovered = await self._store.sweep(self.queue.max_stalled, interval_ms)
-                if recovered:
-                    self._emit(ev.StalledRecovered(self.queue.name, tuple(recovered)))
-                self._adopt(await self._store.adopt())
-            await asyncio.sleep(interval_ms / 1000)
 
     def _adopt(self, claims: Sequence[Claim]) -> None:
         held = {claim.token for claim in self._keeper.held}
         fresh = [claim for claim in claims if claim.token not in held]
         self._keeper.hold(fresh)
         for claim in fresh:
-            self._start(claim)
+            self._attempts.start(claim)
+
+    # -- what goes wrong
 
     def _on_lost(self, claim: Claim) -> None:
         if self._settlements.is_sent(claim):
             return  # Its lock is gone because it is settled, or its settlement will say otherwise.
         self._emit(ev.LockLost(self.queue.name, claim.id))
         self._settlements.drop(claim)
-        self._waiting = [waiting for waiting in self._waiting if waiting is not claim]
-        for child, running in list(self._running.items()):
-            if running is claim:
-                child.kill(Verdict.LOCK_LOST)
+        self._attempts.lose(claim)
 
-    def _interrupt(self) -> None:
-        if self._running and not self._is_interrupted:
-            self._is_interrupted = True
+    def _on_drain_deadline(self) -> None:
+        if self._stage is not Stage.DRAINING:
+            return
+        self._stage = Stage.INTERRUPTED
+        if self.running:
             self._emit(ev.DrainDeadline(self.queue.name, self.running))
-            for child in list(self._running):
-                child.interrupt(Verdict.INTERRUPTED)
+        self._attempts.interrupt_all(at_once=False)
+        self._wake.set()
 
-    async def _recover(self, error: RedisUnavailable) -> None:
-        """Reach Redis; hold every lock and find what a lost reply gave us before going on."""
+    async def _recover(self, error: TorilError) -> None:
         self._emit(ev.RedisLost(self.queue.name, str(error)))
         loop = asyncio.get_running_loop()
-        lost_at, pause_s = loop.time(), 0.05
-        while loop.time() < self._give_up_at:
-            await asyncio.sleep(pause_s * random.random())  # noqa: S311 - jitter
-            pause_s = min(pause_s * 2, MAX_RECONNECT_S)
-            try:
-                await self._store.ping()
-                await self._keeper.renew_now()
-                adopted = await self._store.adopt()
-            except RedisUnavailable:
-                continue
-            away_ms = round((loop.time() - lost_at) * 1000)
-            self._emit(ev.RedisBack(self.queue.name, away_ms, len(self._keeper.held)))
-            self._adopt(adopted)
-            self._intake.look()
+        lost_at = loop.time()
+        adopted = await reach_again(
+            self._store, self._keeper, is_worth_it=self._is_worth_recovering, nudge=self._nudge
+        )
+        if adopted is None:
+            self._give_up()
             return
-        self._give_up()
+        away_ms = round((loop.time() - lost_at) * 1000)
+        self._told.clear()
+        self._emit(ev.RedisBack(self.queue.name, away_ms, len(self._keeper.held)))
+        self._adopt(adopted)
+        self._intake.look()
+
+    def _is_worth_recovering(self) -> bool:
+        if self._stage is Stage.WORKING:
+            return True
+        return self._has_work() and asyncio.get_running_loop().time() < self._give_up_at
 
     def _give_up(self) -> None:
-        self._emit(ev.Unrecorded(self.queue.name, self._settlements.give_up()))
+        if unrecorded := self._settlements.give_up():
+            self._emit(ev.Unrecorded(self.queue.name, unrecorded))
         self._reports.take()
-        for child in list(self._running):
-            child.kill(Verdict.LOCK_LOST)
+        self._attempts.lose_all()
+
+    def _tell_once(self, what: str, reason: str) -> None:
+        """One line for as long as it lasts; `_told` is cleared when it is over."""
+        if what not in self._told:
+            self._told.add(what)
+            self._emit(ev.RedisFailed(self.queue.name, what, reason))
 
     async def _configure_limit(self) -> None:
         configured = self.queue.rate_limit
@@ -337,12 +325,12 @@ class Worker:
         if configured is not None and in_force != configured:
             self._emit(ev.LimitDiffers(self.queue.name, str(configured), str(in_force)))
 
-    async def _close(self) -> None:
-        self._intake.close()
-        await self._keeper.stop()
-        await self._pool.close()
-        await self._store.close()
-        self._emit(ev.WorkerStopped(self.queue.name, self._settlements.recorded))
+
+def _raise_if_ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """What runs beside the loop never ends by itself: an error in it is the worker's."""
+    for task in tasks:
+        if task.done():
+            task.result()
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:

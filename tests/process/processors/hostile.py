@@ -1,5 +1,7 @@
 """Processors that break out of everything a processor should do."""
 
+# ruff: noqa: ARG001, BLE001, PLE0307, PTH109, PTH123, T201 - what hostile code does
+
 from __future__ import annotations
 
 import builtins
@@ -255,13 +257,26 @@ def daemonise_and_wait(job: SandboxedJob):
 def spoil_everything(job: SandboxedJob):
     json.dumps = None
     json.JSONEncoder = None
-    builtins.open = builtins.len = builtins.isinstance = builtins.sum = None
     os.chdir("/")
     os.umask(0)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.stdout = None
     sys.stderr.close()
+    builtins.open = builtins.len = builtins.isinstance = builtins.sum = None
     return "spoiled"
+
+
+def look_around(job: SandboxedJob):
+    print("stdout works")
+    print("stderr works", file=sys.stderr)
+    with open(os.devnull) as null:
+        works = isinstance(null.read(), str) and len("ab") == sum([1, 1])
+    return {"cwd": os.getcwd(), "umask": os.umask(0o077), "builtins": works}
+
+
+def wait_forever(job: SandboxedJob):
+    job.log("begun")
+    threading.Event().wait()
 
 
 processors = {

@@ -1,9 +1,12 @@
-"""Not a processor: writes modules that do something at import, one file per test."""
+"""Writes processor modules that do something when they are imported."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from textwrap import dedent
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROCESS = "\ndef process(job):\n    return 'ran'\n"
 

@@ -32,9 +32,10 @@ local bucket, is_new = bucket_configured(bucket_read(base, now_us), bucket_from_
 
 promote(base, now_ms)
 
+local held_ms = hold_ttl_ms(base)
 local jobs, ghosts, stopped, limit_ttl_ms, refused = {}, 0, 'full', 0, {}
 while #jobs < want do
-  limit_ttl_ms = math.max(window_ttl_ms(base, window), bucket_ttl_ms(bucket))
+  limit_ttl_ms = math.max(held_ms, window_ttl_ms(base, window), bucket_ttl_ms(bucket))
   if limit_ttl_ms > 0 then
     stopped = 'limited'
     break
@@ -61,7 +62,7 @@ while #jobs < want do
     ghosts = ghosts + 1
   else
     take(base, id, source)
-    if not job.defa then
+    if not job.defa and not job['t:cancel'] then
       count_in_window(base, window)
       is_new = bucket_spend(bucket) or is_new
     end

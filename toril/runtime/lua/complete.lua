@@ -3,14 +3,14 @@
 --
 -- KEYS[1]  base
 -- ARGV     now_ms, id, token, ats, value (JSON), keep_count, keep_age_s or '', keep_limit,
---          verdict, detail (JSON), usage (JSON)
+--          metrics_size, verdict, detail (JSON), usage (JSON), entry of the history (JSON)
 -- Returns  'done' | 'already' | 'lost' | 'gone' | 'pending-children' | 'failed-children'
 --          Only 'done' changes anything; after the last two the job is still ours to fail.
 -- Events   completed, drained
 --
 -- include lib/clock.lua
 -- include lib/finish.lua
-local base, id, token = KEYS[1], ARGV[2], ARGV[3]
+local base, id, token, metrics_size = KEYS[1], ARGV[2], ARGV[3], tonumber(ARGV[9])
 local now_ms = clock(ARGV[1])
 
 local state = claim_state(base, id, token, ARGV[4])
@@ -21,14 +21,15 @@ elseif redis.call('SCARD', base .. id .. ':dependencies') > 0 then
 elseif redis.call('ZCARD', base .. id .. ':unsuccessful') > 0 then
   return 'failed-children'
 end
-check_settlement(base, 'completed')
+check_finish(base, 'completed', metrics_size)
 
-leave_verdict(base, id, token, ARGV[9], ARGV[10], ARGV[11])
+leave_verdict(base, id, token, now_ms, 10)
 leave_active(base, id)
 trim_events(base)
 release_dedup(base, id, redis.call('HGET', base .. id, 'deid'))
 count_up(base, id, 'atm')
 local keep = {count = ARGV[6], age_s = ARGV[7], limit = ARGV[8]}
-keep_or_drop(base, id, now_ms, 'completed', 'returnvalue', ARGV[5], keep)
+keep_or_drop(base, id, now_ms, 'completed', 'returnvalue', ARGV[5], keep, 'active')
+count_metrics(base, 'completed', now_ms, metrics_size)
 emit_drained(base)
 return 'done'

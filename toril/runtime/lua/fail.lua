@@ -4,23 +4,23 @@
 -- KEYS[1]  base
 -- ARGV     now_ms, id, token, ats, reason, stack or '', stack_limit or '', attempts,
 --          keep_count, keep_age_s or '', keep_limit, counts_as ('attempt' | 'crash'),
---          verdict, detail (JSON), usage (JSON)
+--          metrics_size, verdict, detail (JSON), usage (JSON), entry of the history (JSON)
 -- Returns  'done' | 'already' | 'lost' | 'gone'; only 'done' changes anything
 -- Events   failed, retries-exhausted (attempts made reach attempts), drained
 --
 -- include lib/clock.lua
 -- include lib/trace.lua
 -- include lib/finish.lua
-local base, id, token = KEYS[1], ARGV[2], ARGV[3]
+local base, id, token, metrics_size = KEYS[1], ARGV[2], ARGV[3], tonumber(ARGV[13])
 local now_ms = clock(ARGV[1])
 
 local state = claim_state(base, id, token, ARGV[4])
 if state ~= 'ours' then
   return state
 end
-check_settlement(base, 'failed')
+check_finish(base, 'failed', metrics_size)
 
-leave_verdict(base, id, token, ARGV[13], ARGV[14], ARGV[15])
+leave_verdict(base, id, token, now_ms, 14)
 leave_failure(base, id, ARGV[5], ARGV[6], ARGV[7])
 leave_active(base, id)
 trim_events(base)
@@ -30,9 +30,10 @@ if ARGV[12] == 'crash' then
 end
 local made = count_up(base, id, 'atm')
 local keep = {count = ARGV[9], age_s = ARGV[10], limit = ARGV[11]}
-keep_or_drop(base, id, now_ms, 'failed', 'failedReason', ARGV[5], keep)
+keep_or_drop(base, id, now_ms, 'failed', 'failedReason', ARGV[5], keep, 'active')
 if made >= tonumber(ARGV[8]) then
   emit(base, 'retries-exhausted', 'jobId', id, 'attemptsMade', int(made))
 end
+count_metrics(base, 'failed', now_ms, metrics_size)
 emit_drained(base)
 return 'done'

@@ -3,38 +3,51 @@
 -- BullMQ layout: update progress, add log, update data; here only for the lock's owner.
 --
 -- KEYS[1]  base
--- ARGV     now_ms (unused), id, token, keep_logs or '', progress (JSON) or '', data (JSON) or '',
---          log lines...
+-- ARGV     now_ms (unused), id, token, keep_logs or '', number of this report in the attempt,
+--          log lines of the attempt before it, progress (JSON) or '', data (JSON) or '',
+--          stack or '', log lines...
 -- Returns  'done' | 'lost' (the lock is not ours: nothing is written) | 'gone'
+--          The same number again (its reply was lost), with more said meanwhile or not: what is
+--          stored already is not stored twice. `t:said` = token, number, log lines so far.
 -- Events   progress
 --
 -- include lib/events.lua
 -- include lib/shape.lua
-local FIRST_LINE = 7
+local FIRST_LINE = 10
 
-local base, id = KEYS[1], ARGV[2]
+local base, id, token, keep_logs = KEYS[1], ARGV[2], ARGV[3], ARGV[4]
+local number, lines_before = tonumber(ARGV[5]), tonumber(ARGV[6])
+local progress, data, stack = ARGV[7], ARGV[8], ARGV[9]
 if redis.call('EXISTS', base .. id) == 0 then
   return 'gone'
-elseif redis.call('GET', base .. id .. ':lock') ~= ARGV[3] then
+elseif redis.call('GET', base .. id .. ':lock') ~= token then
   return 'lost'
 end
 check_shape(base, 'events', 'meta')
-redis.call('HLEN', base .. id)
+local fields = redis.call('HMGET', base .. id, 't:said', 'progress')
 redis.call('LLEN', base .. id .. ':logs')
+local said, last, lines = (fields[1] or ''):match('^(.*) (%d+) (%d+)$')
+local is_repeat = said == token and tonumber(last) >= number
+local stored = is_repeat and tonumber(lines) - lines_before or 0
 
-if ARGV[5] ~= '' then
-  redis.call('HSET', base .. id, 'progress', ARGV[5])
-  emit_trimmed(base, 'progress', 'jobId', id, 'data', ARGV[5])
+if progress ~= '' and not (is_repeat and fields[2] == progress) then
+  redis.call('HSET', base .. id, 'progress', progress)
+  emit_trimmed(base, 'progress', 'jobId', id, 'data', progress)
 end
-for i = FIRST_LINE, #ARGV do
+for i = FIRST_LINE + stored, #ARGV do
   redis.call('RPUSH', base .. id .. ':logs', ARGV[i])
 end
-if #ARGV >= FIRST_LINE and ARGV[4] ~= '' then
+if #ARGV >= FIRST_LINE and keep_logs ~= '' then
   -- `-0` is no index: keeping none is a list trimmed to beyond its end.
-  local first = ARGV[4] == '0' and 9007199254740991 or '-' .. ARGV[4]
+  local first = keep_logs == '0' and 9007199254740991 or '-' .. keep_logs
   redis.call('LTRIM', base .. id .. ':logs', first, -1)
 end
-if ARGV[6] ~= '' then
-  redis.call('HSET', base .. id, 'data', ARGV[6])
+if data ~= '' then
+  redis.call('HSET', base .. id, 'data', data)
 end
+if stack ~= '' then
+  redis.call('HSET', base .. id, 't:stack', stack)
+end
+local all = lines_before + math.max(stored, #ARGV - FIRST_LINE + 1)
+redis.call('HSET', base .. id, 't:said', token .. ' ' .. number .. ' ' .. all)
 return 'done'

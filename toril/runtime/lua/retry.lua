@@ -4,7 +4,8 @@
 --
 -- KEYS[1]  base
 -- ARGV     now_ms, id, token, ats, delay_ms, counts_as ('attempt' | 'crash'), lifo ('1' | ''),
---          reason, stack or '', stack_limit or '', verdict, detail (JSON), usage (JSON)
+--          reason, stack or '', stack_limit or '', verdict, detail (JSON), usage (JSON),
+--          entry of the history (JSON)
 -- Returns  'done' | 'already' | 'lost' | 'gone'; only 'done' changes anything
 -- Events   at once: waiting (of promoted jobs, then of this one); after a delay: delayed
 --
@@ -24,7 +25,7 @@ check_settlement(base, 'delayed', 'pc')
 if delay_ms == 0 then
   promote(base, now_ms)
 end
-leave_verdict(base, id, token, ARGV[11], ARGV[12], ARGV[13])
+leave_verdict(base, id, token, now_ms, 11)
 leave_failure(base, id, ARGV[8], ARGV[9], ARGV[10])
 leave_active(base, id)
 if ARGV[6] == 'crash' then
@@ -34,11 +35,7 @@ else
 end
 
 if delay_ms > 0 then
-  local at_ms = now_ms + delay_ms
-  redis.call('HSET', base .. id, 'delay', int(delay_ms))
-  redis.call('ZADD', base .. 'delayed', int(delayed_score(base, at_ms)), id)
-  emit_trimmed(base, 'delayed', 'jobId', id, 'delay', int(at_ms))
-  delay_mark(base)
+  delay_job(base, id, now_ms, delay_ms)
   return 'done'
 end
 

@@ -4,7 +4,7 @@
 -- Its loops are as long as `active` is, which the workers' concurrency bounds.
 --
 -- KEYS[1]  base
--- ARGV     now_ms, max_stalled, interval_ms
+-- ARGV     now_ms, max_stalled, interval_ms, ids that the caller holds and will renew...
 -- Returns  {id...} recovered; empty too when another worker swept within the interval
 -- Events   waiting and stalled of each
 --
@@ -13,6 +13,8 @@
 -- include lib/events.lua
 -- include lib/enqueue.lua
 -- include lib/stalled.lua
+local FIRST_HELD = 4
+
 local base = KEYS[1]
 local now_ms = clock(ARGV[1])
 if redis.call('EXISTS', base .. 'stalled-check') == 1 then
@@ -24,9 +26,12 @@ redis.call('SET', base .. 'stalled-check', int(now_ms), 'PX', ARGV[3])
 trim_events(base)
 local suspects = redis.call('SMEMBERS', base .. 'stalled')
 redis.call('DEL', base .. 'stalled')
-local recovered = {}
+local is_held = {}
+for i = FIRST_HELD, #ARGV do
+  is_held[ARGV[i]] = true
+end
 for _, id in ipairs(suspects) do
-  if recover(base, id, tonumber(ARGV[2])) then
+  if not is_held[id] and recover(base, id, now_ms, tonumber(ARGV[2])) then
     recovered[#recovered + 1] = id
   end
 end

@@ -1,4 +1,5 @@
 -- include lib/clock.lua
+-- include lib/events.lua
 -- include lib/marker.lua
 -- Ways into the runnable and the delayed jobs. The tail of `wait` is consumed first.
 
@@ -45,4 +46,24 @@ local function delayed_score(base, at_ms)
     return low
   end
   return math.min(tonumber(last[2]) + 1, high)
+end
+
+-- An active job's way back: to be run again after delay_ms.
+local function delay_job(base, id, now_ms, delay_ms)
+  local at_ms = now_ms + delay_ms
+  redis.call('HSET', base .. id, 'delay', int(delay_ms))
+  redis.call('ZADD', base .. 'delayed', int(delayed_score(base, at_ms)), id)
+  emit_trimmed(base, 'delayed', 'jobId', id, 'delay', int(at_ms))
+  delay_mark(base)
+end
+
+-- An active job's way back: to the front, or in front of those of its priority.
+local function push_back(base, id)
+  local priority = tonumber(redis.call('HGET', base .. id, 'priority') or '') or 0
+  if priority == 0 then
+    push_tail(base, id)
+  else
+    push_prio_front(base, priority, id)
+  end
+  emit_trimmed(base, 'waiting', 'jobId', id, 'prev', 'active')
 end

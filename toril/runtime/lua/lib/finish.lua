@@ -1,23 +1,34 @@
 -- include lib/keep.lua
+-- include lib/metrics.lua
 -- include lib/events.lua
 -- include lib/settle.lua
 -- The end of a job, completed or failed: effects and their order are BullMQ's.
 
 -- Second half of a finish, after the outcome's own fields: keep or drop, event, drained.
--- `set` is 'completed' or 'failed', `field` the hash field and event field of the value.
-local function keep_or_drop(base, id, now_ms, set, field, value, keep)
+-- `set` is 'completed' or 'failed', `field` the hash field and event field of the value, `prev`
+-- the state that the job leaves.
+local function keep_or_drop(base, id, now_ms, set, field, value, keep, prev)
   local count = tonumber(keep.count)
   if count == 0 then
     drop_keys(base, id)
   else
     redis.call('ZADD', base .. set, int(now_ms), id)
     redis.call('HSET', base .. id, field, value, 'finishedOn', int(now_ms))
+    redis.call('HDEL', base .. id, 't:cancel')
     if set == 'failed' then
       redis.call('HDEL', base .. id, 'defa')
     end
     trim_finished(base, set, now_ms, count, keep.age_s, keep.limit)
   end
-  emit(base, set, 'jobId', id, field, value, 'prev', 'active')
+  emit(base, set, 'jobId', id, field, value, 'prev', prev)
+end
+
+-- Errors out before the first write where a finish or its metrics would stumble.
+local function check_finish(base, set, metrics_size)
+  check_settlement(base, set)
+  if metrics_size > 0 then
+    check_shape(base, 'metrics:' .. set, 'metrics:' .. set .. ':data')
+  end
 end
 
 local function emit_drained(base)

@@ -3,6 +3,7 @@
 local FIELDS = {
   'name', 'timestamp', 'priority', 'ats', 'atm', 'stc', 't:crashes',
   't:interruptions', 'defa', 'processedOn', 'rjk', 'parentKey', 'deid',
+  't:cancel',
 }
 
 -- Everything about a job but its data and options; nil for a ghost (no job under that id, or
@@ -42,6 +43,6 @@ local function job_reply(job, token, max_data_bytes, max_opts_bytes)
     job.id, token, job.name or '', data or '', opts or '', job.data_bytes, job.opts_bytes,
     job.timestamp or '', job.priority or '', job.ats or '', job.atm or '',
     job.stc or '', job['t:crashes'] or '', job['t:interruptions'] or '', job.processedOn or '',
-    job.defa or false,
+    job['t:cancel'] or false, job.defa or false,
   }
 end

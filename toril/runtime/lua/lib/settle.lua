@@ -1,4 +1,5 @@
 -- include lib/clock.lua
+-- include lib/history.lua
 -- include lib/own.lua
 -- include lib/shape.lua
 -- What every settlement has in common: out of `active`, lock gone, verdict on the job.
@@ -26,10 +27,13 @@ local function leave_active(base, id)
   redis.call('LREM', base .. 'active', -1, id)
 end
 
--- Our own fields. t:settled makes a repeated settlement harmless.
-local function leave_verdict(base, id, token, verdict, detail, usage)
+-- Our own fields, from ARGV `first` on: verdict, detail, usage, entry of the history. t:settled
+-- makes a repeated settlement harmless; what a job said (t:said) is no more to be compared.
+local function leave_verdict(base, id, token, now_ms, first)
   redis.call(
-    'HSET', base .. id, 't:settled', token, 't:verdict', verdict, 't:detail', detail,
-    't:usage', usage
+    'HSET', base .. id, 't:settled', token, 't:verdict', ARGV[first], 't:detail', ARGV[first + 1],
+    't:usage', ARGV[first + 2]
   )
+  redis.call('HDEL', base .. id, 't:said')
+  add_to_history(base, id, now_ms, ARGV[first + 3])
 end

@@ -5,7 +5,9 @@ local READ_OF = {
   wait = 'LLEN', active = 'LLEN',
   prioritized = 'ZCARD', delayed = 'ZCARD', completed = 'ZCARD', failed = 'ZCARD',
   marker = 'ZCARD', stalled = 'SCARD', events = 'XLEN', meta = 'HLEN',
-  pc = 'STRLEN', limiter = 'STRLEN', id = 'STRLEN',
+  pc = 'STRLEN', limiter = 'STRLEN', id = 'STRLEN', paused = 'LLEN',
+  ['metrics:completed'] = 'HLEN', ['metrics:completed:data'] = 'LLEN',
+  ['metrics:failed'] = 'HLEN', ['metrics:failed:data'] = 'LLEN',
 }
 
 local function check_shape(base, ...)

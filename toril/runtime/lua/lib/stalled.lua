@@ -1,5 +1,6 @@
 -- include lib/events.lua
 -- include lib/enqueue.lua
+-- include lib/history.lua
 -- What a sweep does to one suspect, and how the next sweep's suspects are noted.
 
 local STALLED_TOO_OFTEN = 'job stalled more than allowable limit'
@@ -14,8 +15,14 @@ local function is_scheduled(base, scheduler)
     or redis.pcall('ZSCORE', base .. 'repeat', scheduler) ~= false
 end
 
+-- The attempt that nobody ended, for the history: its number, and the worker that vanished.
+local function stalled_entry(ats, worker)
+  return '{"attempt":' .. ((ats or ''):match('^%d+$') or '0') .. ',"verdict":"stalled","worker":'
+    .. cjson.encode(worker or '') .. '}'
+end
+
 -- True when the job went back to be run next. What is no job (any more) only leaves `active`.
-local function recover(base, id, max_stalled)
+local function recover(base, id, now_ms, max_stalled)
   if id:sub(1, 2) == '0:' then
     redis.call('LREM', base .. 'active', 1, id)
     return false
@@ -24,7 +31,7 @@ local function recover(base, id, max_stalled)
     or redis.call('LREM', base .. 'active', 1, id) == 0 then
     return false
   end
-  local fields = redis.pcall('HMGET', base .. id, 'stc', 'rjk')
+  local fields = redis.pcall('HMGET', base .. id, 'stc', 'rjk', 'ats', 'pb')
   if fields.err or redis.call('EXISTS', base .. id) == 0 then
     return false
   end
@@ -33,6 +40,7 @@ local function recover(base, id, max_stalled)
   if stalls > max_stalled and not is_scheduled(base, fields[2]) then
     redis.call('HSET', base .. id, 'defa', STALLED_TOO_OFTEN)
   end
+  add_to_history(base, id, now_ms, stalled_entry(fields[3], fields[4]))
   push_tail(base, id)
   emit(base, 'waiting', 'jobId', id, 'prev', 'active')
   emit(base, 'stalled', 'jobId', id)

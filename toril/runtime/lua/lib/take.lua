@@ -20,6 +20,11 @@ local function count_in_window(base, window)
   end
 end
 
+-- Milliseconds until the queue is held no more, see hold.lua.
+local function hold_ttl_ms(base)
+  return math.max(0, redis.call('PTTL', base .. 'toril:hold'))
+end
+
 -- Milliseconds until the bucket holds a token, 0 when it does or there is none.
 local function bucket_ttl_ms(bucket)
   if not bucket or bucket.level >= bucket.per_us then

@@ -1,0 +1,26 @@
+"""The demo is a proof: it exits 0 only if every claim holds, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from tests.support.tied import tied
+
+
+def test_every_claim_of_the_demo_holds(tmp_path):
+    done = subprocess.run(
+        tied([sys.executable, "-m", "toril", "demo", "--json"]),
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    claims = json.loads(done.stdout)
+    assert len(claims) == 6
+    assert all(claim["holds"] for claim in claims)
+    assert list(tmp_path.iterdir()) == []

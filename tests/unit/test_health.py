@@ -1,0 +1,41 @@
+"""Healthy means consuming."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from toril.supervisor.health import Vitals, examine
+
+WELL = Vitals(
+    now_s=100.0,
+    turned_s=99.9,
+    answered_s=98.0,
+    claimed_s=97.0,
+    could_claim_s=90.0,
+    poll_s=5.0,
+    quiet_s=6.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({}, None),
+        ({"could_claim_s": None, "claimed_s": 0.0}, None),
+        ({"claimed_s": 0.0, "could_claim_s": 99.0}, None),
+        ({"turned_s": 90.0}, "event loop"),
+        ({"answered_s": 80.0}, "Redis"),
+        ({"claimed_s": 50.0, "could_claim_s": 60.0}, "nothing was claimed"),
+    ],
+)
+def test_healthy_means_consuming(change, complaint):
+    health = examine(dataclasses.replace(WELL, **change))
+    assert health.is_healthy is (complaint is None)
+    assert complaint is None or complaint in health.complaints[0]
+
+
+def test_every_complaint_is_told():
+    sick = dataclasses.replace(WELL, turned_s=0, answered_s=0, claimed_s=0, could_claim_s=0)
+    assert len(examine(sick).complaints) == 3

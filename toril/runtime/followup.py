@@ -1,0 +1,83 @@
+"""Jobs that a running job adds: what comes out of its child, checked as a caller's would be; pure.
+
+The child is not trusted: names and options are checked here again, and the data, of which nobody
+here builds objects, is checked to be JSON.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from toril.errors import InvalidJobData, InvalidOption
+from toril.runtime.newjob import AddOptions, NewJob, PreparedJob, prepare
+from toril.runtime.options import DEFAULT_TRIM_LIMIT, KEEP_ALL, Backoff, KeepRule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OPTIONS = tuple(sorted(AddOptions.__annotations__))
+"""Names of the options that a running job may give, those of `Queue.add`."""
+
+_json = msgspec.json.Decoder(msgspec.Raw)
+
+
+def prepare_follow_up(name: str, data: bytes, options: Mapping[str, Any]) -> PreparedJob:
+    """Check a job completely and put it into its stored form.
+
+    Args:
+        name: the job's name.
+        data: JSON text.
+        options: as `Queue.add` takes them, in JSON's types: durations as text (`"1500ms"`),
+            `backoff` as such a text or `{"type", "delay", "jitter"}` with a text for `delay`,
+            `remove_on_complete` and `remove_on_fail` as a boolean, a number or
+            `{"count", "age", "limit"}` with seconds for `age`, `timestamp` in milliseconds.
+
+    Raises:
+        InvalidInput: one of its kinds, for the first fault.
+    """
+    for option in options:
+        if option not in OPTIONS:
+            raise InvalidOption(f"job option {option!r} is not known; {_hint(str(option))}")
+    given = {option: _value(option, value) for option, value in options.items()}
+    return prepare(NewJob(name, **given), data=_checked(data))
+
+
+def _hint(option: str) -> str:
+    close = difflib.get_close_matches(option, OPTIONS, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(OPTIONS)}"
+
+
+def _value(option: str, value: Any) -> Any:
+    """An option as `NewJob` takes it; what is none of these is left to its checks."""
+    match option, value:
+        case "backoff", {"type": "fixed" | "exponential", "delay": _}:
+            if value.keys() <= {"type", "delay", "jitter"}:
+                make = Backoff.fixed if value["type"] == "fixed" else Backoff.exponential
+                return make(value["delay"], jitter=value.get("jitter", 0.0))
+        case (("remove_on_complete" | "remove_on_fail"), dict()):
+            if value.keys() <= {"count", "age", "limit"}:
+                return _keep_rule(option, value)
+    return value
+
+
+def _keep_rule(option: str, rule: Mapping[str, Any]) -> KeepRule:
+    for name, value in rule.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise InvalidOption(
+                f"{option}: {name} is {value!r}; expected a whole number of at least 0"
+            )
+    return KeepRule(
+        rule.get("count", KEEP_ALL), rule.get("age"), rule.get("limit") or DEFAULT_TRIM_LIMIT
+    )
+
+
+def _checked(data: bytes) -> bytes:
+    try:
+        data.decode()
+        _json.decode(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidJobData(f"job data is not JSON: {error}") from None
+    return data

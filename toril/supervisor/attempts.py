@@ -1,0 +1,189 @@
+"""The attempts that run now: which claim is in which child, and what children say of them.
+
+It sits between the worker's loop and the pool. A change must keep: every claim that is started
+ends exactly once through `on_end`, with an outcome, whatever becomes of its child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from toril import events as ev
+from toril.call import Outcome, Verdict
+from toril.supervisor.calls import as_call, zygote_spec
+from toril.supervisor.pool import Pool
+
+if TYPE_CHECKING:
+    from toril.call import Call
+    from toril.errors import SandboxUnavailable
+    from toril.runtime.claim import Claim
+    from toril.sandbox.handle import Child
+    from toril.sandbox.listener import ChildExit
+    from toril.supervisor.reports import Reports
+    from toril.supervisor.settings import QueueSettings
+
+WAITING_S = 0.1
+"""How long a claimed job may wait for a child that died meanwhile; given: the design's bound."""
+
+
+class AttemptsListener(Protocol):
+    """What the worker is told; called on the loop."""
+
+    def on_ready(self) -> None:
+        """A child is free."""
+
+    def on_end(self, claim: Claim, outcome: Outcome) -> None:
+        """An attempt ended."""
+
+    def on_said(self) -> None:
+        """There is something to report."""
+
+    def on_orphans(self) -> None:
+        """A zygote died: what it left behind is this process's to end."""
+
+
+class Attempts:
+    """Starts claims in children and ends them; part of `pool.PoolListener`."""
+
+    def __init__(
+        self, queue: QueueSettings, reports: Reports, listener: AttemptsListener, emit: ev.Emit
+    ) -> None:
+        self._queue = queue
+        self._reports = reports
+        self._listener = listener
+        self._emit = emit
+        self._pool = Pool(zygote_spec(queue), queue.concurrency, self)
+        self._running: dict[Child, Claim] = {}
+        self._waiting: list[Claim] = []
+        self._is_over = False
+
+    async def open(self) -> None:
+        """Start the children; raises as `Pool.open` does."""
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """End the children."""
+        await self._pool.close()
+
+    def __bool__(self) -> bool:
+        """Is anything running, or about to?"""
+        return bool(self._running or self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Jobs in children now."""
+        return len(self._running)
+
+    @property
+    def free(self) -> int:
+        """Children that can take a call now."""
+        return self._pool.free
+
+    @property
+    def zygote_pid(self) -> int | None:
+        """The process that forks the children, while there is one."""
+        return self._pool.zygote_pid
+
+    def start(self, claim: Claim) -> None:
+        """Run a claim, or end it without running it where that is what it says."""
+        if self._is_over:
+            self._end(claim, Outcome(Verdict.INTERRUPTED, message="the worker stops"))
+        elif claim.unreadable is not None:
+            self._end(claim, Outcome(Verdict.UNREADABLE, message=claim.unreadable))
+        elif claim.deferred_failure is not None:
+            self._end(claim, Outcome(Verdict.DEFERRED_FAILURE, message=claim.deferred_failure))
+        elif self._pool.free:
+            child = self._pool.run(as_call(claim, self._queue.name))
+            self._running[child] = claim
+        else:
+            self._waiting.append(claim)
+            asyncio.get_running_loop().call_later(WAITING_S, self._on_waited_long, claim)
+
+    def lose(self, claim: Claim) -> None:
+        """Its lock is somebody else's: kill its child, let nothing of it be written."""
+        self._waiting = [waiting for waiting in self._waiting if waiting is not claim]
+        for child, running in list(self._running.items()):
+            if running is claim:
+                child.kill(Verdict.LOCK_LOST)
+
+    def lose_all(self) -> None:
+        """Nothing can be written any more: kill what runs."""
+        self._waiting.clear()
+        for child in list(self._running):
+            child.kill(Verdict.LOCK_LOST)
+
+    def interrupt_all(self, *, at_once: bool) -> None:
+        """Give everything back: ask what runs to stop, or kill it at once. Starts nothing more."""
+        self._is_over = True
+        self._give_back_waiting(Outcome(Verdict.INTERRUPTED, message="the worker stops"))
+        for child in list(self._running):
+            if at_once:
+                child.kill(Verdict.INTERRUPTED)
+            else:
+                child.interrupt(Verdict.INTERRUPTED)
+
+    # -- what the pool tells
+
+    def on_ready(self) -> None:
+        """A child is idle: a claim that waits for one comes first."""
+        if self._waiting:
+            self.start(self._waiting.pop(0))
+        self._listener.on_ready()
+
+    def on_outcome(self, child: Child, call: Call, outcome: Outcome) -> None:
+        """An attempt ended."""
+        del call
+        self._end(self._running.pop(child), outcome)
+
+    def on_progress(self, child: Child, call: Call, value: bytes) -> None:
+        """Progress for the next round trip."""
+        del call
+        self._reports.progress(self._running[child], value)
+        self._listener.on_said()
+
+    def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
+        """Data for the next round trip."""
+        del call
+        self._reports.data(self._running[child], value)
+        self._listener.on_said()
+
+    def on_log(self, child: Child, call: Call | None, stream: str, lines: list[str]) -> None:
+        """Lines for the job's log and for ours."""
+        job_id = call.job_id if call is not None else ""
+        for line in lines:
+            self._emit(ev.JobOutput(self._queue.name, job_id, stream, line))
+        claim = self._running.get(child)
+        if call is not None and claim is not None:
+            self._reports.log(claim, lines)
+            self._listener.on_said()
+
+    def on_death(self, exit: ChildExit) -> None:  # noqa: A002 - the sandbox's word
+        """A child ended that was not asked to."""
+        self._emit(ev.ChildGone(self._queue.name, exit.pid or 0, exit.message))
+
+    def on_orphans(self) -> None:
+        """A zygote died."""
+        self._listener.on_orphans()
+
+    def on_unavailable(self, error: SandboxUnavailable) -> None:
+        """No child can be had: nothing is claimed, and what has no child yet goes back."""
+        self._emit(ev.ClaimingPaused(self._queue.name, error.reason, error.remedy))
+        self._give_back_waiting(Outcome(Verdict.UNAVAILABLE, message=error.reason))
+
+    def on_available(self) -> None:
+        """Children can be had again."""
+        self._emit(ev.ClaimingResumed(self._queue.name))
+
+    def _end(self, claim: Claim, outcome: Outcome) -> None:
+        self._listener.on_end(claim, outcome)
+
+    def _on_waited_long(self, claim: Claim) -> None:
+        if claim in self._waiting:
+            self._waiting.remove(claim)
+            self._end(claim, Outcome(Verdict.UNAVAILABLE, message="no child was free"))
+
+    def _give_back_waiting(self, outcome: Outcome) -> None:
+        waiting, self._waiting = self._waiting, []
+        for claim in waiting:
+            self._end(claim, outcome)

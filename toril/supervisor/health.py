@@ -1,0 +1,67 @@
+"""Healthy means consuming: one predicate over what a worker knows of itself; pure.
+
+Whatever asks (a health endpoint, a service manager's watchdog) asks this, so that they cannot
+disagree. It never asks Redis anything itself: a probe must not depend on what it probes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LOOP_LATE_S = 5.0
+"""The loop turned this long ago: something blocks it; chosen: locks are renewed more often."""
+
+TURNS_LATE = 3
+"""How many times in a row Redis may be silent, or an idle child be left, when its time is up;
+chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What a worker knows of itself; times are seconds on the loop's clock.
+
+    Attributes:
+        now_s: when it is asked.
+        turned_s: when the loop last turned.
+        answered_s: when Redis last answered anything.
+        claimed_s: when a claim was last answered.
+        could_claim_s: since when it could have claimed (a child is free, nothing forbids it);
+            None while it could not.
+        poll_s: the longest pause between two claims of an idle worker.
+        quiet_s: the longest pause between two answers of a Redis that is well.
+    """
+
+    now_s: float
+    turned_s: float
+    answered_s: float
+    claimed_s: float
+    could_claim_s: float | None
+    poll_s: float
+    quiet_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The answer: healthy when there is nothing to complain of."""
+
+    complaints: tuple[str, ...] = ()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Is the worker consuming, or able to?"""
+        return not self.complaints
+
+
+def examine(vitals: Vitals) -> Health:
+    """Everything that is wrong, worst first."""
+    now_s = vitals.now_s
+    complaints = []
+    if (late_s := now_s - vitals.turned_s) > LOOP_LATE_S:
+        complaints.append(f"the event loop last turned {late_s:.1f} s ago")
+    if (late_s := now_s - vitals.answered_s) > TURNS_LATE * vitals.quiet_s:
+        complaints.append(f"Redis last answered {late_s:.1f} s ago")
+    if vitals.could_claim_s is not None:
+        late_s = now_s - max(vitals.claimed_s, vitals.could_claim_s)
+        if late_s > TURNS_LATE * vitals.poll_s:
+            complaints.append(f"children are free and nothing was claimed for {late_s:.1f} s")
+    return Health(tuple(complaints))
