@@ -11,6 +11,21 @@ from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
+class LogLinesDropped:
+    """The log's reader was slow; that many lines are missing here, output of jobs first."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class VariablesUnset:
+    """The queue's `env` names variables that are not set here."""
+
+    queue: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStarted:
     """A queue's children are ready and it is claimed from."""
 
@@ -32,7 +47,10 @@ class LimitDiffers:
 
 @dataclass(frozen=True, slots=True)
 class JobSettled:
-    """An attempt ended and Redis has it; `settled` is what followed, `reason` why it failed."""
+    """An attempt ended and Redis has it; `settled` is what followed, `reason` why it failed.
+
+    `wait_ms` is None when it is not known; `error_name` is the exception's type, if one was raised.
+    """
 
     queue: str
     job_id: str
@@ -40,10 +58,11 @@ class JobSettled:
     attempt: int
     verdict: str
     settled: str
-    wait_ms: int
+    wait_ms: int | None
     run_ms: int
     cpu_ms: int | None
     reason: str
+    error_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +222,9 @@ class WorkerStopped:
 
 
 Event: TypeAlias = (
-    WorkerStarted
+    LogLinesDropped
+    | VariablesUnset
+    | WorkerStarted
     | LimitDiffers
     | JobSettled
     | JobOutput

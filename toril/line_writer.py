@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 MAX_WAITING_BYTES = 4 * 1024 * 1024
 """Lines that may wait for the reader; chosen: seconds of a busy log, little beside a child."""
@@ -76,9 +76,10 @@ class LineWriter:
             self._thread.join(CLOSE_S)
 
     def _drain(self) -> None:
-        while taken := self._take():
+        while lines := self._take():
             try:
-                self._write_out(taken)
+                for chunk in _chunks(lines):
+                    self._write_out(chunk)
             except (OSError, ValueError):
                 # The reader is gone for good (closed pipe): that silences the log, not the work.
                 with self._changed:
@@ -86,7 +87,7 @@ class LineWriter:
                     self._lines.clear()
                 return
 
-    def _take(self) -> bytes:
+    def _take(self) -> list[bytes]:
         """Everything that waits, and the count of what was dropped behind it; empty at the end."""
         with self._changed:
             while not (self._lines or self._dropped or self._is_closed):
@@ -95,7 +96,18 @@ class LineWriter:
             dropped, self._dropped = self._dropped, 0
         if dropped:
             lines.append(self._dropped_line(dropped).encode() + b"\n")
-        return b"".join(lines)
+        return lines
+
+
+def _chunks(lines: list[bytes]) -> Iterator[bytes]:
+    """Whole lines in pieces that a pipe takes at once: other processes may write to it too."""
+    chunk = b""
+    for line in lines:
+        if chunk and len(chunk) + len(line) > select.PIPE_BUF:
+            yield chunk
+            chunk = b""
+        chunk += line
+    yield chunk
 
 
 def _writer(stream: TextIO) -> Callable[[bytes], None]:

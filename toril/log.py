@@ -9,17 +9,22 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from toril import events as ev
+from toril.line_writer import LineWriter
 from toril.units import format_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
 
 class Log:
-    """Writes events as lines to a stream; call it with an event.
+    """Writes events as lines to a stream; call it with an event. A context manager.
+
+    It never waits for whoever reads the stream: a slow reader costs lines, output of jobs first,
+    and is told how many.
 
     Args:
         stream: where lines go; standard error by default, standard output is for data.
@@ -28,25 +33,40 @@ class Log:
     """
 
     def __init__(self, stream: TextIO | None = None, *, as_json: bool = False) -> None:
-        self._stream = stream or sys.stderr
         self._as_json = as_json
+        self._writer = LineWriter(stream or sys.stderr, self._dropped)
 
     def __call__(self, event: ev.Event) -> None:
         """Write one event; a stream that is gone (closed pipe) silences the log, not the work."""
-        level, words = _WORDS[type(event)]
-        line = (
-            self._json(event, level, words(event)) if self._as_json else _text(level, words(event))
-        )
-        try:
-            self._stream.write(line + "\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            return
+        self._writer.write(self._line(event), is_minor=isinstance(event, ev.JobOutput))
 
-    @staticmethod
-    def _json(event: ev.Event, level: str, message: str) -> str:
-        record = {"time": round(time.time(), 3), "level": level, "event": event_name(event)}
-        return json.dumps(record | asdict(event) | {"message": message})
+    def say(self, text: str) -> None:
+        """Write text for people as it is, line by line: the last words of a command."""
+        for line in text.split("\n"):
+            self._writer.write(_escaped(line))
+
+    def close(self) -> None:
+        """Write what waits, for about a second at most; what comes later is forgotten."""
+        self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _dropped(self, count: int) -> str:
+        return self._line(ev.LogLinesDropped(count))
+
+    def _line(self, event: ev.Event) -> str:
+        level, words = _WORDS[type(event)]
+        level = level if isinstance(level, str) else level(event)
+        return _json(event, level, words(event)) if self._as_json else _text(level, words(event))
 
 
 def event_name(event: ev.Event) -> str:
@@ -55,22 +75,38 @@ def event_name(event: ev.Event) -> str:
     return "".join("-" + c.lower() if c.isupper() else c for c in name).lstrip("-")
 
 
+def _json(event: ev.Event, level: str, message: str) -> str:
+    record = {"time": round(time.time(), 3), "level": level, "event": event_name(event)}
+    return json.dumps(record | asdict(event) | {"message": message})
+
+
 def _text(level: str, message: str) -> str:
-    return f"{time.strftime('%H:%M:%S')} {level:<7} {message}"
+    return _escaped(f"{time.strftime('%H:%M:%S')} {level:<7} {message}")
+
+
+def _escaped(line: str) -> str:
+    """The line with everything visible that ends lines or commands terminals.
+
+    Names, ids, errors and output are other people's text; none of it may forge a line.
+    """
+    return line.translate(_CONTROLS)
 
 
 def _settled(e: ev.JobSettled) -> str:
+    waited = "?" if e.wait_ms is None else format_ms(e.wait_ms)
     cpu = "" if e.cpu_ms is None else f", cpu {format_ms(e.cpu_ms)}"
-    reason = f": {e.reason}" if e.reason else ""
+    is_named = not e.error_name or e.reason.startswith(e.error_name)
+    parts = [part for part in ("" if is_named else e.error_name, e.reason) if part]
     return (
         f"{e.queue} job {e.job_id} {e.name} attempt {e.attempt} {e.verdict} -> {e.settled} "
-        f"(waited {format_ms(e.wait_ms)}, ran {format_ms(e.run_ms)}{cpu}){reason}"
+        f"(waited {waited}, ran {format_ms(e.run_ms)}{cpu})" + "".join(f": {p}" for p in parts)
     )
 
 
 def _started(e: ev.WorkerStarted) -> str:
     return (
-        f"{e.queue}: {e.concurrency} children run {e.processor} at level `{e.isolation}`"
+        f"{e.queue}: {e.concurrency} {'child runs' if e.concurrency == 1 else 'children run'} "
+        f"{e.processor} at level `{e.isolation}`"
         f"{_LEVEL_WORDS.get(e.isolation, '')}, jobs from {e.redis}"
     )
 
@@ -88,16 +124,51 @@ def _refused(e: ev.QueueRefused) -> str:
 
 
 def _drain(e: ev.Draining) -> str:
-    return f"{e.queue}: stopping; {e.running} running jobs have {format_ms(e.timeout_ms)} to end"
+    return (
+        f"{e.queue}: stopping; {_count(e.running, 'running job has', 'running jobs have')} "
+        f"{format_ms(e.timeout_ms)} to end; a second signal stops at once"
+    )
+
+
+def _deadline(e: ev.DrainDeadline) -> str:
+    jobs = _count(e.running, "running job goes", "running jobs go")
+    return f"{e.queue}: time is over; {jobs} back to the queue"
+
+
+def _stalled(e: ev.StalledRecovered) -> str:
+    jobs = "a stalled job is" if len(e.job_ids) == 1 else "stalled jobs are"
+    return f"{e.queue}: {jobs} back in the queue: {', '.join(e.job_ids)}"
+
+
+def _unset(e: ev.VariablesUnset) -> str:
+    variables = "a variable" if len(e.names) == 1 else "variables"
+    return (
+        f"{e.queue}: --env names {variables} that the environment does not have: "
+        f"{', '.join(e.names)}; the processor will not find {'it' if len(e.names) == 1 else 'them'}"
+    )
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 _LEVEL_WORDS = {"process": " (against crashes, leaks and loops; no security claim)"}
 _FIELD_WORDS = {
     "rjk": "belongs to a job scheduler (rjk)",
     "parentKey": "is a flow's child (parentKey)",
+    "keepLastIfActive": "was added with deduplication that keeps the last (keepLastIfActive)",
 }
+_CONTROLS = {
+    code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+}
+"""C0, DEL, C1 and Unicode's line ends, as Python would write them: `\\n`, `\\x1b`."""
 
-_WORDS: dict[type, tuple[str, Callable[[Any], str]]] = {
+_WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
+    ev.LogLinesDropped: (
+        "WARNING",
+        lambda e: f"log reader is slow: {_count(e.count, 'line', 'lines')} dropped",
+    ),
+    ev.VariablesUnset: ("WARNING", _unset),
     ev.WorkerStarted: ("INFO", _started),
     ev.LimitDiffers: (
         "WARNING",
@@ -106,7 +177,7 @@ _WORDS: dict[type, tuple[str, Callable[[Any], str]]] = {
             "Redis' applies. Set it with Queue.set_rate_limit, or raise the configured revision"
         ),
     ),
-    ev.JobSettled: ("INFO", _settled),
+    ev.JobSettled: (lambda e: "WARNING" if e.settled == "failed" else "INFO", _settled),
     ev.JobOutput: ("INFO", lambda e: f"{e.queue} job {e.job_id or '-'} {e.stream}: {e.line}"),
     ev.LockLost: (
         "WARNING",
@@ -127,29 +198,26 @@ _WORDS: dict[type, tuple[str, Callable[[Any], str]]] = {
     ),
     ev.GhostsRemoved: (
         "WARNING",
-        lambda e: f"{e.queue}: removed {e.count} ids without a job from the queue",
+        lambda e: f"{e.queue}: removed {_count(e.count, 'id', 'ids')} without a job from the queue",
     ),
-    ev.StalledRecovered: (
-        "WARNING",
-        lambda e: f"{e.queue}: stalled jobs are back in the queue: {', '.join(e.job_ids)}",
-    ),
+    ev.StalledRecovered: ("WARNING", _stalled),
     ev.ChildGone: ("WARNING", lambda e: f"{e.queue}: child {e.pid} {e.how}"),
     ev.ClaimingPaused: ("ERROR", _paused),
     ev.ClaimingResumed: ("INFO", lambda e: f"{e.queue}: claiming goes on"),
     ev.QueueRefused: ("ERROR", _refused),
     ev.RedisLost: (
         "ERROR",
-        lambda e: f"{e.queue}: no Redis: {e.reason}; running jobs go on, trying again",
+        lambda e: f"{e.queue}: no Redis; running jobs go on, it is tried again: {e.reason}",
     ),
     ev.RedisBack: (
         "INFO",
-        lambda e: f"{e.queue}: Redis is back after {format_ms(e.away_ms)}, {e.held} jobs held",
+        lambda e: (
+            f"{e.queue}: Redis is back after {format_ms(e.away_ms)}, "
+            f"{_count(e.held, 'job', 'jobs')} held"
+        ),
     ),
     ev.Draining: ("INFO", _drain),
-    ev.DrainDeadline: (
-        "WARNING",
-        lambda e: f"{e.queue}: time is over; {e.running} running jobs go back to the queue",
-    ),
+    ev.DrainDeadline: ("WARNING", _deadline),
     ev.Unrecorded: (
         "ERROR",
         lambda e: (
@@ -157,5 +225,8 @@ _WORDS: dict[type, tuple[str, Callable[[Any], str]]] = {
             f"{', '.join(e.job_ids)}"
         ),
     ),
-    ev.WorkerStopped: ("INFO", lambda e: f"{e.queue}: stopped after {e.settled} attempts"),
+    ev.WorkerStopped: (
+        "INFO",
+        lambda e: f"{e.queue}: stopped after {_count(e.settled, 'attempt', 'attempts')}",
+    ),
 }

@@ -106,7 +106,26 @@ def chatter(job: SandboxedJob) -> int:
     return 1
 
 
+def chat(job: SandboxedJob) -> int:
+    """Log a line every 50 ms for `seconds`."""
+    until = time.monotonic() + job.data["seconds"]
+    while time.monotonic() < until:
+        job.log("still here")
+        time.sleep(0.05)
+    return 1
+
+
+def kill_zygote_once(job: SandboxedJob) -> int:
+    """In its first start it kills the process that forked it."""
+    if job.attempts_started == 1:
+        os.kill(os.getppid(), 9)
+        time.sleep(60)
+    return int(job.attempts_started)
+
+
 processors = {
+    "chat": chat,
+    "kill-zygote-once": kill_zygote_once,
     "echo": echo,
     "work": work,
     "nap": nap,

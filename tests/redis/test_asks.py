@@ -1,4 +1,4 @@
-"""Questions about running jobs: the subscribed connection, the keeper's look, stacks, `Store.add`."""
+"""Questions about running jobs: who listens, who looks, stacks; and jobs that a job adds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.fault_proxy import FaultProxy
 from tests.support.lane import LOCK_MS, Lane
 from toril.errors import InvalidInput, InvalidJobData, InvalidOption, RedisRefused
 from toril.runtime.asking import Ask, Asked, ask_channel, cancel_job
@@ -20,6 +21,7 @@ from toril.runtime.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from tests.support.servers import RedisServer
     from toril.runtime.claim import Claim
@@ -37,11 +39,16 @@ async def open_store(url: str) -> AsyncIterator[Store]:
         await store.close()
 
 
+async def until(is_so: Callable[[], bool]) -> None:
+    """Turn the loop until the server is in a state of which it sends no word."""
+    while not is_so():  # noqa: ASYNC110 - there is nothing to await
+        await asyncio.sleep(0)
+
+
 async def subscribed(lane: Lane, count: int = 1) -> None:
     """Turn the loop until so many listen."""
     channel = ask_channel(lane.base)
-    while dict(lane.client.pubsub_numsub(channel))[channel.encode()] != count:
-        await asyncio.sleep(0)
+    await until(lambda: lane.client.pubsub_numsub(channel)[0][1] == count)
 
 
 async def first(asks: AsyncIterator[Ask]) -> Ask:
@@ -92,25 +99,23 @@ async def test_listening_survives_an_outage(private_server: Callable[..., RedisS
             assert (await heard).job_id == "1"
 
 
-async def test_silent_server_is_noticed_and_left(
-    private_server: Callable[..., RedisServer],
+async def test_silent_connection_is_noticed_and_left(
+    lane: Lane, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     """A connection that died without a word would never bring a question again."""
-    server = private_server()
-    listener = Listener(server.url, "bull:lane:toril:ask", "toril:test", ping_every_s=0.05)
-    with server.connect() as client:
+    with FaultProxy(redis_server.socket_path, tmp_path) as proxy:
+        listener = Listener(proxy.url, ask_channel(lane.base), "toril:test", ping_every_s=0.02)
         async with aclosing(listener.asks()) as asks:
             heard = asyncio.create_task(first(asks))
-            await subscribed(Lane(client))
-            before = connected(client)
-            server.freeze()
-            await asyncio.sleep(0.3)
-            server.thaw()
-            while connected(client) <= before:
+            await subscribed(lane)
+            before = connected(lane.client)
+            proxy.blackhole()
+            await until(lambda: connected(lane.client) > before)
+            proxy.heal()
+            while not heard.done():
+                lane.client.publish(ask_channel(lane.base), CANCEL_1)
                 await asyncio.sleep(0)
-            await subscribed(Lane(client))
-            client.publish("bull:lane:toril:ask", CANCEL_1)
-            assert (await heard).job_id == "1"
+            assert heard.result().job_id == "1"
         await listener.close()
 
 
@@ -125,8 +130,7 @@ async def test_quiet_server_that_answers_is_kept(lane: Lane, redis_url: str) -> 
         await subscribed(lane)
         before = connected(lane.client)
         pings = lane.client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"]
-        while lane.client.info("commandstats")["cmdstat_ping"]["calls"] < pings + 3:
-            await asyncio.sleep(0)
+        await until(lambda: lane.client.info("commandstats")["cmdstat_ping"]["calls"] >= pings + 3)
         assert connected(lane.client) == before
         lane.client.publish(ask_channel(lane.base), CANCEL_1)
         await heard
@@ -291,30 +295,30 @@ async def test_running_job_adds_another(lane: Lane, redis_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "options", "error"),
+    ("wanted", "error"),
     [
-        ("", b"1", {}, InvalidInput),
-        (7, b"1", {}, InvalidInput),
-        ("a", b"nonsense", {}, InvalidJobData),
-        ("a", b"NaN", {}, InvalidJobData),
-        ("a", b'"\xff"', {}, InvalidJobData),
-        ("a", b"1 2", {}, InvalidJobData),
-        ("a", b'"' + b"x" * 2**24 + b'"', {}, InvalidInput),
-        ("a", b"1", {"dely": "1s"}, InvalidOption),
-        ("a", b"1", {"timeout": "1s"}, InvalidOption),
-        ("a", b"1", {"delay": 5}, InvalidOption),
-        ("a", b"1", {"job_id": "a:b"}, InvalidInput),
-        ("a", b"1", {"backoff": {"type": "mine", "delay": "1s"}}, InvalidOption),
-        ("a", b"1", {"backoff": {"type": "fixed", "delay": "1s", "more": 1}}, InvalidOption),
-        ("a", b"1", {"backoff": {"type": "fixed", "delay": 5}}, InvalidOption),
-        ("a", b"1", {"remove_on_fail": {"count": -1}}, InvalidOption),
-        ("a", b"1", {"remove_on_fail": {"counts": 1}}, InvalidOption),
+        (("", b"1", {}), InvalidInput),
+        ((7, b"1", {}), InvalidInput),
+        (("a", b"nonsense", {}), InvalidJobData),
+        (("a", b"NaN", {}), InvalidJobData),
+        (("a", b'"\xff"', {}), InvalidJobData),
+        (("a", b"1 2", {}), InvalidJobData),
+        (("a", b'"' + b"x" * 2**24 + b'"', {}), InvalidInput),
+        (("a", b"1", {"dely": "1s"}), InvalidOption),
+        (("a", b"1", {"timeout": "1s"}), InvalidOption),
+        (("a", b"1", {"delay": 5}), InvalidOption),
+        (("a", b"1", {"job_id": "a:b"}), InvalidInput),
+        (("a", b"1", {"backoff": {"type": "mine", "delay": "1s"}}), InvalidOption),
+        (("a", b"1", {"backoff": {"type": "fixed", "delay": "1s", "more": 1}}), InvalidOption),
+        (("a", b"1", {"backoff": {"type": "fixed", "delay": 5}}), InvalidOption),
+        (("a", b"1", {"remove_on_fail": {"count": -1}}), InvalidOption),
+        (("a", b"1", {"remove_on_fail": {"counts": 1}}), InvalidOption),
     ],
 )
 async def test_what_a_queue_would_refuse_is_refused(
-    lane: Lane, redis_url: str, name: str, data: bytes, options: dict, error: type
+    lane: Lane, redis_url: str, wanted: tuple[str, bytes, dict[str, Any]], error: type
 ) -> None:
     async with open_store(redis_url) as store:
         with pytest.raises(error):
-            await store.add(name, data, options)
+            await store.add(*wanted)
     assert lane.client.keys() == []

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.redis.cutting import CuttingProxy
+from tests.support.fault_proxy import FaultProxy
 from tests.support.waiting import until
 from toril.errors import InvalidInput, JobFailed, RedisUnavailable, WaitTimeout
 from toril.runtime.limiter import RateLimit
@@ -44,7 +44,7 @@ async def test_many_tasks_share_a_queue_and_few_connections(redis_url, redis_cli
 
 
 async def test_an_add_whose_reply_is_lost_is_added_once(redis_server, redis_client, tmp_path):
-    with CuttingProxy(redis_server.socket_path, tmp_path) as proxy:
+    with FaultProxy(redis_server.socket_path, tmp_path) as proxy:
         async with AsyncQueue("mail", redis=proxy.url) as queue:
             await queue.add("warm")
             proxy.cut()

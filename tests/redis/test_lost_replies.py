@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.redis.cutting import CuttingProxy
+from tests.support.fault_proxy import FaultProxy
 from tests.support.keyspace import unchanged_keyspace
 from tests.support.lane import LOCK_MS, RAISED, RETURNED, Lane
 from toril.call import Outcome, Verdict
@@ -34,8 +34,8 @@ ALL = [
 
 
 @pytest.fixture
-def proxy(redis_server: RedisServer, tmp_path: Path) -> Iterator[CuttingProxy]:
-    with CuttingProxy(redis_server.socket_path, tmp_path) as proxy:
+def proxy(redis_server: RedisServer, tmp_path: Path) -> Iterator[FaultProxy]:
+    with FaultProxy(redis_server.socket_path, tmp_path) as proxy:
         yield proxy
 
 
@@ -46,7 +46,7 @@ async def warm(store: Store, claim: Claim | None = None) -> None:
         await store.renew([claim], LOCK_MS)
 
 
-async def cut_once(store: Store, proxy: CuttingProxy, *endings: Ending) -> None:
+async def cut_once(store: Store, proxy: FaultProxy, *endings: Ending) -> None:
     proxy.cut()
     with pytest.raises(RedisUnavailable):
         await store.exchange(endings=endings)
@@ -57,7 +57,7 @@ async def cut_once(store: Store, proxy: CuttingProxy, *endings: Ending) -> None:
     ("settlement", "outcome"), ALL, ids=["complete", "fail", "retry", "crash", "give-back"]
 )
 async def test_settlement_is_repeated_safely(
-    lane: Lane, proxy: CuttingProxy, settlement: Settlement, outcome: Outcome
+    lane: Lane, proxy: FaultProxy, settlement: Settlement, outcome: Outcome
 ) -> None:
     first, held = lane.claim_new("first"), lane.claim_new("1")
     store = Store(proxy.url, "bull", "lane")
@@ -69,7 +69,7 @@ async def test_settlement_is_repeated_safely(
     await store.close()
 
 
-async def test_claim_is_found_again_and_never_made_twice(lane: Lane, proxy: CuttingProxy) -> None:
+async def test_claim_is_found_again_and_never_made_twice(lane: Lane, proxy: FaultProxy) -> None:
     for job_id in ("a", "b", "c"):
         lane.wait(job_id)
     store = Store(proxy.url, "bull", "lane")
@@ -90,7 +90,7 @@ async def test_claim_is_found_again_and_never_made_twice(lane: Lane, proxy: Cutt
     await store.close()
 
 
-async def test_renewal_is_repeated_safely(lane: Lane, proxy: CuttingProxy) -> None:
+async def test_renewal_is_repeated_safely(lane: Lane, proxy: FaultProxy) -> None:
     held = lane.claim_new()
     store = Store(proxy.url, "bull", "lane")
     await warm(store, held)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.redis.cutting import CuttingProxy
+from tests.support.fault_proxy import FaultProxy
 from tests.support.keyspace import unchanged_keyspace
 from toril.errors import (
     BulkAddFailed,
@@ -34,7 +34,7 @@ def queue(redis_url):
 
 @pytest.fixture
 def proxy(redis_server, tmp_path_factory):
-    with CuttingProxy(redis_server.socket_path, tmp_path_factory.mktemp("p")) as one:
+    with FaultProxy(redis_server.socket_path, tmp_path_factory.mktemp("p")) as one:
         yield one
 
 

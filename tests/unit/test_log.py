@@ -1,15 +1,23 @@
-"""Events become words in one place, and every event has some."""
+"""Events become words in one place, every event has some, and no reader can hold anything up."""
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import os
+import re
+import threading
+import time
 import typing
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
+import toril.log
 from toril import events as ev
+from toril import line_writer
 from toril.log import Log, event_name
 
 EVENTS = typing.get_args(ev.Event)
@@ -19,28 +27,182 @@ SAMPLES = {
     "int | None": None,
     "tuple[str, ...]": ("1", "2"),
 }
+SETTLED = ev.JobSettled(
+    queue="images",
+    job_id="7",
+    name="optimize",
+    attempt=1,
+    verdict="raised",
+    settled="failed",
+    wait_ms=3,
+    run_ms=4,
+    cpu_ms=None,
+    reason="boom",
+)
 
 
 def sample(kind: type) -> ev.Event:
     return kind(**{field.name: SAMPLES[str(field.type)] for field in fields(kind)})
 
 
+def logged(*events: ev.Event, as_json: bool = False) -> str:
+    stream = io.StringIO()
+    with Log(stream, as_json=as_json) as log:
+        for event in events:
+            log(event)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def pipe():
+    """(stream to write to, descriptor to read from) of a pipe that nobody reads."""
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream:
+        yield stream, reader
+    os.close(reader)
+
+
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("as_json", [False, True])
 def test_every_event_is_one_line(kind, as_json):
-    stream = io.StringIO()
-    Log(stream, as_json=as_json)(sample(kind))
-    (line,) = stream.getvalue().splitlines()
+    (line,) = logged(sample(kind), as_json=as_json).splitlines()
     if as_json:
         record = json.loads(line)
         assert record["event"] == event_name(sample(kind))
         assert record["level"] in {"INFO", "WARNING", "ERROR"}
         assert {"time", "level", "event", "message"}.isdisjoint(f.name for f in fields(kind))
     else:
-        assert "text" in line
+        assert "text" in line or "7" in line
 
 
-def test_stream_that_is_gone_does_not_stop_the_work():
-    stream = io.StringIO()
+def test_a_stream_that_is_gone_does_not_stop_the_work(pipe):
+    closed = io.StringIO()
+    closed.close()
+    stream, reader = pipe
+    os.close(reader)
+    try:
+        for gone in (closed, stream):
+            with Log(gone) as log:
+                for _ in range(10):
+                    log(sample(ev.LockLost))
+    finally:
+        os.dup2(stream.fileno(), reader)
+
+
+@pytest.mark.parametrize("odd", ["\n", "\r", "\x1b[2J", "\x7f", "\x9b2J", "\x85", "\u2028", "\0"])
+def test_nothing_in_an_event_can_forge_a_line_or_command_a_terminal(odd):
+    forged = f"x{odd}12:00:00 INFO    images job 7 optimize attempt 1 returned -> completed"
+    kinds = [kind for kind in EVENTS if kind is not ev.LogLinesDropped]
+    for kind in kinds:
+        names = [field.name for field in fields(kind) if field.type == "str"]
+        text = logged(replace(sample(kind), **dict.fromkeys(names, forged)))
+        assert len(text.splitlines()) == 1
+        assert odd not in text.removesuffix("\n")
+
+
+def test_json_lines_carry_such_text_unchanged():
+    text = logged(replace(SETTLED, reason="a\nb\x1b"), as_json=True)
+    assert json.loads(text)["reason"] == "a\nb\x1b"
+
+
+def test_a_failed_job_is_a_warning_with_the_exceptions_type():
+    text = logged(replace(SETTLED, error_name="OSError", reason="disk full"))
+    assert " WARNING " in text
+    assert text.endswith(": OSError: disk full\n")
+    assert "OSError: OSError" not in logged(
+        replace(SETTLED, error_name="OSError", reason="OSError: no")
+    )
+    assert " INFO " in logged(replace(SETTLED, settled="retried at once"))
+
+
+def test_a_wait_that_nobody_knows_is_no_number():
+    assert "waited ?" in logged(replace(SETTLED, wait_ms=None))
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (ev.Draining("q", 1, 30_000), "1 running job has 30.0 s to end; a second signal stops at"),
+        (ev.Draining("q", 2, 30_000), "2 running jobs have"),
+        (ev.DrainDeadline("q", 1), "1 running job goes back"),
+        (ev.WorkerStarted("q", "a:b", "process", 1, "redis://h"), "1 child runs a:b"),
+        (ev.WorkerStopped("q", 1), "after 1 attempt\n"),
+        (ev.GhostsRemoved("q", 1), "removed 1 id "),
+        (ev.RedisBack("q", 10, 1), "1 job held"),
+        (ev.StalledRecovered("q", ("7",)), "a stalled job is back in the queue: 7"),
+        (ev.VariablesUnset("q", ("A", "B")), "A, B"),
+    ],
+)
+def test_numbers_and_nouns_agree(event, words):
+    assert words in logged(event)
+
+
+def test_every_feature_that_the_scripts_refuse_has_a_sentence():
+    lua = Path(toril.log.__file__).parent / "runtime/lua/lib/jobs.lua"
+    body = re.search(r"function unbuilt_feature\(.*?\nend\n", lua.read_text(), re.DOTALL)
+    returned = re.findall(r"^ *return .*$", body[0], re.MULTILINE)
+    words = {word for line in returned for word in re.findall(r"'(\w+)'", line)}
+    assert words
+    for word in words:
+        assert f"({word})" in logged(ev.QueueRefused("q", "7", word))
+
+
+@pytest.mark.timeout(20)
+async def test_a_reader_that_does_not_read_never_holds_the_loop_up(pipe):
+    stream, reader = pipe
+    count = 3 * line_writer.MAX_WAITING_BYTES // 1000
+    late_s = 0.0
+    with Log(stream) as log:
+        for _ in range(count):
+            began = time.monotonic()
+            log(ev.JobOutput("q", "7", "stdout", "x" * 1000))
+            await asyncio.sleep(0)
+            late_s = max(late_s, time.monotonic() - began)
+        for number in range(100):
+            log(replace(SETTLED, job_id=f"settled-{number}"))
+        assert late_s < 0.5
+
+        text = bytearray()
+        thread = threading.Thread(target=lambda: text.extend(read_to_end(reader)))
+        thread.start()
     stream.close()
-    Log(stream)(sample(ev.LockLost))
+    thread.join()
+    lines = text.decode().splitlines()
+    (told,) = [line for line in lines if "log reader is slow" in line]
+    dropped = int(re.search(r"slow: (\d+) lines dropped", told)[1])
+    assert dropped > 0
+    assert sum("stdout" in line for line in lines) + dropped == count
+    assert sum("settled-" in line for line in lines) == 100
+
+
+@pytest.mark.timeout(20)
+def test_closing_waits_for_a_reader_but_not_for_ever(pipe):
+    stream, _ = pipe
+    log = Log(stream)
+    for _ in range(200):
+        log(ev.JobOutput("q", "7", "stdout", "x" * 1000))
+    began = time.monotonic()
+    log.close()
+    assert time.monotonic() - began < 3 * line_writer.CLOSE_S
+    log(SETTLED)
+
+
+def test_a_stream_that_somebody_made_non_blocking_loses_nothing(pipe):
+    stream, reader = pipe
+    os.set_blocking(stream.fileno(), False)
+    text = bytearray()
+    thread = threading.Thread(target=lambda: text.extend(read_to_end(reader)))
+    with Log(stream) as log:
+        for _ in range(1000):
+            log(ev.JobOutput("q", "7", "stdout", "x" * 1000))
+        thread.start()
+    stream.close()
+    thread.join()
+    assert len(text.splitlines()) == 1000
+
+
+def read_to_end(descriptor: int) -> bytes:
+    parts = []
+    while part := os.read(descriptor, 65536):
+        parts.append(part)
+    return b"".join(parts)

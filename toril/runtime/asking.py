@@ -31,7 +31,7 @@ MAX_STACK_BYTES = 64 * 1024
 _NONCE = re.compile(r"[0-9a-f]{32}")
 
 
-class Cancelled(enum.StrEnum):
+class Cancellation(enum.StrEnum):
     """What became of a wish to cancel a job."""
 
     CANCELLED = "cancelled"
@@ -90,9 +90,9 @@ def parse_ask(message: bytes) -> Ask | None:
     return ask
 
 
-def cancel_job(base: str, job_id: str, *, now_ms: int | str = REAL_TIME) -> Command[Cancelled]:
+def cancel_job(base: str, job_id: str, *, now_ms: int | str = REAL_TIME) -> Command[Cancellation]:
     """Fail a job that waits; mark one that runs, and tell its worker."""
-    return Command("cancel", (base,), (now_ms, job_id), lambda reply: Cancelled(reply.decode()))
+    return Command("cancel", (base,), (now_ms, job_id), lambda reply: Cancellation(reply.decode()))
 
 
 def answer_stack(base: str, reply: str, text: str) -> Command[str]:

@@ -6,8 +6,10 @@ may be sent twice. A change must keep: no message and no representation shows a 
 
 from __future__ import annotations
 
+import errno
+import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import redis
 import redis.asyncio
@@ -85,6 +87,16 @@ _PASSING_CODES = (
 )
 """Codes of replies that another try may not get; redis-py has no classes for all of them."""
 
+_UNREADABLE = (
+    "redis URL cannot be read; expected redis://user:password@host:port/db with numbers for port "
+    "(up to 65535) and db, and %23 %2F %3A %40 for # / : @ in the password"
+)
+# A URL's own text is never quoted: after an unescaped `#` or `/` it holds part of the password.
+
+_DATABASE = re.compile(r"/?[0-9]*/?")
+_IN_SCRIPT = re.compile(r"\s*script: [0-9a-f]{40}, on @user_script:\d+")
+_LOCAL = re.compile(r"rediss?://(?:localhost|127\.[0-9.]+|\[::1\]):")
+
 
 def open_pool(url: str, *, client_name: str | None = None) -> redis.ConnectionPool:
     """A pool of blocking connections; nothing is connected yet.
@@ -111,14 +123,32 @@ def open_async_pool(url: str, *, client_name: str | None = None) -> redis.asynci
 
 
 def server_name(url: str) -> str:
-    """Which server a URL means, for messages: scheme, address and database, never a password."""
-    parts = urlsplit(url)
+    """Which server a URL means, for messages: scheme, address and database, never a password.
+
+    Raises:
+        InvalidOption: it cannot be read as a URL.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 6379
+    except ValueError:
+        raise InvalidOption(_UNREADABLE) from None
     if parts.scheme == "unix":
         return f"unix://{parts.path}"
     host = parts.hostname or "localhost"
     address = f"[{host}]" if ":" in host else host
-    database = parts.path if parts.path[1:].isdigit() else ""
-    return f"{parts.scheme}://{address}:{parts.port or 6379}{database}"
+    database = parts.path if re.fullmatch("/[0-9]+", parts.path) else ""
+    return f"{parts.scheme}://{address}:{port}{database}"
+
+
+def has_login(url: str) -> bool:
+    """Does the URL carry a user or a password, in its address or among its options?"""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "@" in url
+    options = parse_qs(parts.query, keep_blank_values=True)
+    return "@" in parts.netloc or any("password" in name or name == "username" for name in options)
 
 
 def slice_ms(pool: redis.ConnectionPool | redis.asyncio.ConnectionPool) -> int:
@@ -142,13 +172,41 @@ def translated(error: Exception, server: str) -> TorilError:
     # The asyncio side wraps whatever went wrong while connecting into a ConnectionError.
     if isinstance(error.__cause__, redis.RedisError):
         error = error.__cause__
-    text = str(error).strip().rstrip(".")
+    text = _IN_SCRIPT.sub("", str(error)).strip().rstrip(".")
     for kinds, verdict, what, remedy in _KNOWN:
         if isinstance(error, kinds):
             return verdict(f"Redis at {server} {what}: {text}. {remedy}")
     if isinstance(error, redis.ConnectionError | OSError) or text.startswith(_PASSING_CODES):
-        return RedisUnavailable(f"Redis at {server} cannot be used now: {text}")
-    return RedisRefused(f"Redis at {server} refused a command: {text}")
+        return RedisUnavailable(f"Redis at {server} cannot be used now: {_why(error, server)}")
+    remedy = (
+        "Something else wrote a key of this queue: look at the types of its keys (redis-cli TYPE), "
+        "or use another prefix"
+        if text.startswith("WRONGTYPE ")
+        else "Its log may say more"
+    )
+    return RedisRefused(f"Redis at {server} refused a command: {text}. {remedy}")
+
+
+def _why(error: Exception, server: str) -> str:
+    """Why there is no connection, without the address, and what to do if nothing listens."""
+    text = str(error).strip().rstrip(".")
+    origin: BaseException | None = error
+    while origin is not None and not isinstance(origin, OSError):
+        origin = origin.__cause__ or origin.__context__
+    if isinstance(origin, FileNotFoundError) or _is_refused(origin):
+        hint = (
+            ". To try things out without a server: --redis embedded" if _LOCAL.match(server) else ""
+        )
+        what = "connection refused" if _is_refused(origin) else "there is no such socket"
+        return f"{what}. Is it running there?{hint}"
+    return (isinstance(origin, OSError) and origin.strerror) or text
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    # With several addresses (::1 and 127.0.0.1) asyncio joins their errors into one text.
+    return isinstance(error, ConnectionRefusedError) or (
+        error is not None and f"[Errno {errno.ECONNREFUSED}]" in str(error)
+    )
 
 
 def _options(url: str, parse: Any, retry: Any, client_name: str | None) -> dict[str, Any]:
@@ -180,15 +238,16 @@ def _parsed(url: str, parse: Any) -> dict[str, Any]:
             "redis is not a URL that can be used; expected redis://host:6379/0, "
             "rediss://host:6379/0 (TLS), unix:///path/to/socket, or 'embedded'"
         )
+    server_name(url)
     try:
         options: dict[str, Any] = parse(url)
-        server_name(url)
     except ValueError:
-        # Its own text is left out: after an unescaped `#` or `/` it quotes part of the password.
+        raise InvalidOption(_UNREADABLE) from None
+    if not url.startswith("unix://") and not _DATABASE.fullmatch(urlsplit(url).path):
         raise InvalidOption(
-            "redis URL cannot be read; expected redis://user:password@host:port/db with numbers "
-            "for port and db, and %23 %2F %3A %40 for # / : @ in the password"
-        ) from None
+            "redis URL does not name its database by a number; expected redis://host:port/db, "
+            "such as redis://localhost:6379/0"
+        )
     if url.startswith("unix://") and not options.get("path"):
         raise InvalidOption("redis URL unix:// names no socket; expected unix:///path/to/socket")
     return options

@@ -85,7 +85,7 @@ class Listener:
 
     async def _messages(self) -> AsyncGenerator[bytes, None]:
         """What is published, until the connection ends."""
-        connection: Any = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        connection: Any = await self._connected()
         try:
             await connection.send_command("SUBSCRIBE", self._channel)
             while (reply := await self._reply(connection)) is not None:
@@ -95,6 +95,10 @@ class Listener:
             # A subscribed connection answers nothing else.
             await connection.disconnect(nowait=True)
             await self._pool.release(connection)
+
+    async def _connected(self) -> Any:
+        async with asyncio.timeout(self._ping_every_s):
+            return await self._pool.get_connection()  # type: ignore[no-untyped-call]
 
     async def _reply(self, connection: AbstractConnection) -> Any:
         """The next reply; None when the server is silent even to a PING."""

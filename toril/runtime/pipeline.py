@@ -35,8 +35,7 @@ class ScriptPipeline:
         """Every command's parsed reply, or the `TorilError` that took its place.
 
         Raises:
-            RedisUnavailable: the connection failed, so nothing is known about any command; or
-                the server answered to every one that it cannot take it now.
+            RedisUnavailable: the connection failed, so nothing is known about any command.
         """
         replies = await self._evaluate(commands)
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
@@ -45,10 +44,7 @@ class ScriptPipeline:
             await self.load()
             for i, reply in zip(unknown, await self._evaluate(again), strict=True):
                 replies[i] = reply
-        results = [self._result(*pair) for pair in zip(commands, replies, strict=True)]
-        if results and all(isinstance(result, RedisUnavailable) for result in results):
-            raise results[0]
-        return results
+        return [self._result(*pair) for pair in zip(commands, replies, strict=True)]
 
     async def send_one(self, command: Command[T]) -> T:
         """One command's parsed reply.

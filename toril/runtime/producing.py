@@ -106,10 +106,10 @@ class Producer:
             return None
         return (yield from call(reading.get_job(self.base, job_id)))
 
-    def cancel(self, job_id: str) -> Program[asking.Cancelled]:
+    def cancel(self, job_id: str) -> Program[asking.Cancellation]:
         """Fail a job that waits, or have it stopped where it runs."""
         if not _is_job_id(job_id):
-            return asking.Cancelled.GONE
+            return asking.Cancellation.GONE
         return (yield from call(asking.cancel_job(self.base, job_id)))
 
     def stack(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
-    from toril.runtime.asking import Cancelled
+    from toril.runtime.asking import Cancellation
     from toril.runtime.limiter import RateLimit
     from toril.runtime.reading import JobRecord
 
@@ -109,7 +109,7 @@ class Queue:
         """Take the limit away; a worker's configuration may bring it again."""
         self._driver.run(self._producer.remove_rate_limit())
 
-    def cancel(self, job_id: str) -> Cancelled:
+    def cancel(self, job_id: str) -> Cancellation:
         """Cancel a job, wherever it is; final, whatever attempts are left.
 
         One that waits fails at once, with the reason `cancelled`. One that runs is stopped by its
@@ -204,7 +204,7 @@ class AsyncQueue:
         """Take the limit away; a worker's configuration may bring it again."""
         await self._driver.run(self._producer.remove_rate_limit())
 
-    async def cancel(self, job_id: str) -> Cancelled:
+    async def cancel(self, job_id: str) -> Cancellation:
         """Cancel a job, wherever it is; see `Queue.cancel`."""
         return await self._driver.run(self._producer.cancel(job_id))
 

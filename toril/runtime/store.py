@@ -130,8 +130,7 @@ class Store:
         are reports, if the log lines that were sent come again before newer ones.
 
         Raises:
-            RedisUnavailable: the connection failed and nothing is known, or Redis can take
-                nothing at all now.
+            RedisUnavailable: the connection failed and nothing is known.
         """
         stored = [store_report(self._base, one, self._said_by(one.claim)) for one in reports]
         settled = [settle(self._base, ending, worker=self._worker) for ending in endings]

@@ -14,7 +14,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from toril import events as ev
-from toril.errors import TorilError
+from toril.errors import RedisUnavailable, TorilError
 from toril.runtime.claim import Claimed, ClaimRequest
 from toril.runtime.lock import LockKeeper
 from toril.runtime.retry import Policy
@@ -245,6 +245,9 @@ class Worker:
         if isinstance(claimed, Claimed):
             self._take(claimed)
             await self._intake.leave_if_full()
+        elif isinstance(claimed, RedisUnavailable):
+            self._intake.failed()
+            await self._recover(claimed)
         elif claimed is not None:
             self._tell_once("claim", str(claimed))
             self._intake.failed()

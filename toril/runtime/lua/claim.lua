@@ -56,6 +56,7 @@ while #jobs < want do
   local unbuilt = job and unbuilt_feature(job)
   if unbuilt then
     stopped, refused = 'refused', {id, unbuilt}
+    base_mark(base) -- the caller may have taken the wake-up that is another worker's
     break
   elseif not job then
     remove_next(base, id, source)

@@ -26,7 +26,7 @@ redis.call('SET', base .. 'stalled-check', int(now_ms), 'PX', ARGV[3])
 trim_events(base)
 local suspects = redis.call('SMEMBERS', base .. 'stalled')
 redis.call('DEL', base .. 'stalled')
-local is_held = {}
+local recovered, is_held = {}, {}
 for i = FIRST_HELD, #ARGV do
   is_held[ARGV[i]] = true
 end
