@@ -12,6 +12,7 @@ from tests.support.keyspace import unchanged_keyspace
 from toril.runtime.claim import Marker, Report
 from toril.runtime.claiming import put_back_marker
 from toril.runtime.options import JobOpts
+from toril.runtime.retry import Retry
 from toril.runtime.settling import Said, Settled, store_report
 
 if TYPE_CHECKING:
@@ -48,6 +49,69 @@ def test_keep_logs_holds_the_last_lines(lane: Lane, keep: int | None, kept: list
     claim = replace(lane.claim_new(), opts=JobOpts(keep_logs=keep))
     report(lane, Report(claim, log_lines=("a", "b", "c")))
     assert lane.client.lrange(lane.key("1:logs"), 0, -1) == kept
+
+
+def logs(lane: Lane) -> list[str]:
+    return [line.decode() for line in lane.client.lrange(lane.key("1:logs"), 0, -1)]
+
+
+def test_same_report_again_stores_nothing_twice(lane: Lane) -> None:
+    said = Report(lane.claim_new(), b"1", ("a", "b"), b"{}", "File x.py")
+    report(lane, said)
+    with unchanged_keyspace(lane.client):
+        assert report(lane, said) is Settled.DONE
+
+
+def test_report_whose_reply_was_lost_comes_again_with_more(lane: Lane) -> None:
+    claim = lane.claim_new()
+    report(lane, Report(claim, b"1", ("a", "b")))
+    more = Report(claim, b"2", ("a", "b", "c"))
+    report(lane, more)
+    assert logs(lane) == ["a", "b", "c"]
+    assert [event["data"] for event in lane.events()] == ["1", "2"]
+    report(lane, Report(claim, b"2", ("d",)), Said().with_report(more))
+    assert logs(lane) == ["a", "b", "c", "d"]
+    assert [event["data"] for event in lane.events()] == ["1", "2", "2"]
+
+
+def test_report_that_never_arrived_is_stored_when_it_comes_again(lane: Lane) -> None:
+    claim = lane.claim_new()
+    first = Report(claim, log_lines=("a",))
+    report(lane, first)
+    report(lane, Report(claim, b"1", ("b", "c")), NOTHING.with_report(first))
+    assert logs(lane) == ["a", "b", "c"]
+
+
+def test_repeat_is_told_apart_whatever_is_kept_of_the_log(lane: Lane) -> None:
+    claim = replace(lane.claim_new(), opts=JobOpts(keep_logs=2))
+    report(lane, Report(claim, log_lines=("a", "b", "c")))
+    report(lane, Report(claim, log_lines=("a", "b", "c", "d")))
+    assert logs(lane) == ["c", "d"]
+
+
+def test_next_attempt_counts_anew(lane: Lane) -> None:
+    claim = lane.claim_new()
+    report(lane, Report(claim, log_lines=("a",)))
+    lane.settle(claim, Retry("boom", 0))
+    assert "t:said" not in lane.job("1")
+    (claim,) = lane.claim().claims
+    report(lane, Report(claim, log_lines=("a",)))
+    assert logs(lane) == ["a", "a"]
+
+
+@pytest.mark.parametrize("said", ["nonsense", "1 2", "t x y", ""])
+def test_unusable_memory_of_what_was_said_stores_all(lane: Lane, said: str) -> None:
+    claim = lane.claim_new(**{"t:said": said})
+    report(lane, Report(claim, log_lines=("a",)))
+    assert logs(lane) == ["a"]
+
+
+def test_stack_is_kept_and_bounded(lane: Lane) -> None:
+    claim = lane.claim_new()
+    report(lane, Report(claim, stack="File ü\ud800"))
+    assert lane.job("1")["t:stack"] == "File ü?"
+    report(lane, Report(claim, stack="x" * 100_000), NOTHING.with_report(Report(claim)))
+    assert len(lane.job("1")["t:stack"]) == 65_536
 
 
 def test_keep_no_logs_keeps_none(lane: Lane) -> None:

@@ -446,6 +446,68 @@ def test_given_back_for_want_of_a_child_counts_nothing(lane: Lane) -> None:
     assert "t:interruptions" not in lane.job("1")
 
 
+# -- delay and hold
+
+
+@pytest.mark.parametrize("delay_ms", [0, 1500])
+def test_job_that_asked_for_time_waits_and_costs_nothing(lane: Lane, delay_ms: int) -> None:
+    claim = lane.claim_new(priority=3, failedReason="of old")
+    at_ms = lane.now_ms + delay_ms
+    lane.settle(claim, Delay(delay_ms), Outcome(Verdict.DELAYED))
+    assert lane.scores("delayed") == {"1": at_ms * 4096}
+    job = lane.job("1")
+    assert (job["delay"], job["failedReason"]) == (str(delay_ms), "of old")
+    assert not job.keys() & {"atm", "t:crashes", "t:interruptions", "stacktrace"}
+    assert lane.events() == [{"event": "delayed", "jobId": "1", "delay": str(at_ms)}]
+    assert lane.scores("marker") == {"1": at_ms}
+
+
+def test_rate_limited_job_goes_to_the_front_of_a_held_queue(lane: Lane) -> None:
+    claim = lane.claim_new()
+    lane.wait("2")
+    lane.settle(claim, Hold(60_000), Outcome(Verdict.RATE_LIMITED))
+    assert lane.ids("wait") == ["2", "1"]
+    assert not lane.job("1").keys() & {"atm", "t:crashes", "t:interruptions"}
+    assert lane.events() == [{"event": "waiting", "jobId": "1", "prev": "active"}]
+    with unchanged_keyspace(lane.client):
+        claimed = lane.claim(2)
+    assert claimed.claims == ()
+    assert 59_000 < claimed.limit_ttl_ms <= 60_000
+
+
+def test_held_queue_promotes_and_gives_again_when_the_hold_is_over(lane: Lane) -> None:
+    lane.settle(lane.claim_new(), Hold(60_000), Outcome(Verdict.RATE_LIMITED))
+    lane.delay("due", lane.now_ms)
+    lane.claim()
+    assert lane.ids("delayed") == []
+    lane.client.pexpire(lane.key("toril:hold"), 1)
+    while lane.client.exists(lane.key("toril:hold")):
+        pass
+    assert [claim.id for claim in lane.claim(2).claims] == ["1", "due"]
+
+
+def test_hold_tells_bullmqs_workers_by_their_limiter(lane: Lane) -> None:
+    """As `rateLimit(ms)` does; obeyed where a `max` is set."""
+    lane.client.hset(lane.key("meta"), mapping={"max": 100, "duration": 1000})
+    lane.settle(lane.claim_new(), Hold(60_000), Outcome(Verdict.RATE_LIMITED))
+    assert lane.client.get(lane.key("limiter")) == b"9007199254740991"
+    assert 59_000 < lane.client.pttl(lane.key("limiter")) <= 60_000
+
+
+def test_shorter_hold_does_not_shorten_a_longer_one(lane: Lane) -> None:
+    first, second = lane.claim_new("1"), lane.claim_new("2")
+    lane.settle(first, Hold(60_000), Outcome(Verdict.RATE_LIMITED))
+    lane.settle(second, Hold(1000), Outcome(Verdict.RATE_LIMITED))
+    assert lane.client.pttl(lane.key("toril:hold")) > 50_000
+    assert lane.client.pttl(lane.key("limiter")) > 50_000
+
+
+def test_hold_of_no_time_only_gives_back(lane: Lane) -> None:
+    lane.settle(lane.claim_new(), Hold(0), Outcome(Verdict.RATE_LIMITED))
+    assert [claim.id for claim in lane.claim().claims] == ["1"]
+    assert not lane.client.exists(lane.key("limiter"))
+
+
 @every_settlement
 def test_paused_queue_gets_no_base_marker(
     lane: Lane, settlement: Settlement, outcome: Outcome

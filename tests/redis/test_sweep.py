@@ -68,6 +68,17 @@ def test_locked_suspect_stays(lane: Lane) -> None:
     assert lane.ids("active") == ["1"]
 
 
+def test_job_that_the_sweeper_itself_holds_is_left_for_its_renewal(lane: Lane) -> None:
+    """After an outage every lock has run out; the sweep may come before the renewal."""
+    abandon(lane, "held")
+    abandon(lane, "other")
+    lane.client.delete(lane.key("stalled-check"))
+    recovered = lane.run(sweep_stalled(lane.base, 1, INTERVAL_MS, ["held"], now_ms=lane.now_ms))
+    assert recovered == ["other"]
+    assert lane.ids("active") == ["held"]
+    assert lane.client.smembers(lane.key("stalled")) == {b"held"}
+
+
 def test_job_that_stalled_too_often_goes_back_to_be_failed(lane: Lane) -> None:
     abandon(lane, stc=1)
     assert sweep(lane) == ["1"]

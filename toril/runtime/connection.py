@@ -190,16 +190,17 @@ def translated(error: Exception, server: str) -> TorilError:
 def _why(error: Exception, server: str) -> str:
     """Why there is no connection, without the address, and what to do if nothing listens."""
     text = str(error).strip().rstrip(".")
+    if " connecting to " not in text:
+        return text
     origin: BaseException | None = error
     while origin is not None and not isinstance(origin, OSError):
         origin = origin.__cause__ or origin.__context__
-    if isinstance(origin, FileNotFoundError) or _is_refused(origin):
-        hint = (
-            ". To try things out without a server: --redis embedded" if _LOCAL.match(server) else ""
-        )
-        what = "connection refused" if _is_refused(origin) else "there is no such socket"
-        return f"{what}. Is it running there?{hint}"
-    return (isinstance(origin, OSError) and origin.strerror) or text
+    if _is_refused(origin):
+        hint = " To try things out without a server: --redis embedded"
+        return f"connection refused. Is it running there?{hint if _LOCAL.match(server) else ''}"
+    if isinstance(origin, FileNotFoundError):
+        return "there is no such socket. Is it running there?"
+    return (origin and origin.strerror) or text
 
 
 def _is_refused(error: BaseException | None) -> bool:

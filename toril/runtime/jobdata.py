@@ -26,6 +26,8 @@ class JsonText:
     text: bytes
 
 
+_NESTING = (dict, list, tuple)
+
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -44,6 +46,9 @@ def data_text(data: Any, limit_bytes: int = MAX_DATA_BYTES) -> bytes:
         raise InvalidJobData("job data is nested too deeply; expected fewer levels") from None
     except (TypeError, ValueError) as error:
         raise InvalidJobData(f"job data is not JSON: {_fault(data) or error}") from None
+    if not isinstance(data, JsonText) and _has_odd_key(data):
+        # The encoder would turn 1, None or True into text, which comes back as another key.
+        raise InvalidJobData(f"job data is not JSON: {_fault(data)}")
     if len(text) > limit_bytes:
         raise DataTooLarge(
             f"job data is {format_bytes(len(text))} ({len(text)} bytes) of JSON; expected at most "
@@ -52,6 +57,23 @@ def data_text(data: Any, limit_bytes: int = MAX_DATA_BYTES) -> bytes:
             limit_bytes=limit_bytes,
         )
     return text
+
+
+def _has_odd_key(data: Any) -> bool:
+    """Whether some key, however deep, is no text; only for data that has been encoded."""
+    pending = [data]
+    for value in pending:
+        if isinstance(value, dict):
+            for key in value:
+                if not isinstance(key, str):
+                    return True
+            members = value.values()
+        elif isinstance(value, _NESTING):
+            members = value
+        else:
+            continue
+        pending += [member for member in members if isinstance(member, _NESTING)]
+    return False
 
 
 def _fault(data: Any) -> str:
@@ -88,10 +110,10 @@ class _Key:
 
 def _reason(value: Any) -> str:
     match value:
-        case _Key(key=str() | float() as key):
+        case _Key(key=str() as key):
             return _reason(key)
         case _Key(key=key):
-            return "" if key is None or isinstance(key, int) else f"of type {_type_name(key)}"
+            return f"of type {_type_name(key)}; JSON's keys are text"
         case float() if not math.isfinite(value):
             return f"{value}, which JSON cannot write"
         case str() if any("\ud800" <= character <= "\udfff" for character in value):

@@ -6,6 +6,7 @@ not know is loaded, and only what failed for it is sent again: the others have b
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
@@ -30,6 +31,7 @@ class ScriptPipeline:
     def __init__(self, pool: redis.asyncio.ConnectionPool, server: str) -> None:
         self._redis = redis.asyncio.Redis(connection_pool=pool)
         self._server = server
+        self.answered_s = 0.0
 
     async def send(self, commands: Sequence[Command[Any]]) -> list[Any]:
         """Every command's parsed reply, or the `TorilError` that took its place.
@@ -107,4 +109,5 @@ class ScriptPipeline:
             replies: list[Any] = await pipe.execute(raise_on_error=False)
         except (redis.RedisError, OSError) as error:
             raise translated(error, self._server) from error
+        self.answered_s = asyncio.get_running_loop().time()
         return replies

@@ -149,6 +149,11 @@ class Store:
         return exchanged
 
     @property
+    def answered_s(self) -> float:
+        """When Redis last answered, on the loop's clock."""
+        return self._pipeline.answered_s
+
+    @property
     def has_unconfirmed(self) -> bool:
         """True while jobs may have been claimed by calls whose reply was lost."""
         return bool(self._unconfirmed)

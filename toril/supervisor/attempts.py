@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from toril import events as ev
 from toril.call import Outcome, Verdict
+from toril.runtime.retry import unrun
 from toril.supervisor.calls import as_call, zygote_spec
 from toril.supervisor.pool import Pool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from toril.call import Call
     from toril.errors import SandboxUnavailable
     from toril.runtime.claim import Claim
+    from toril.runtime.retry import Policy
     from toril.sandbox.handle import Child
     from toril.sandbox.listener import ChildExit
     from toril.supervisor.reports import Reports
@@ -47,9 +51,15 @@ class Attempts:
     """Starts claims in children and ends them; part of `pool.PoolListener`."""
 
     def __init__(
-        self, queue: QueueSettings, reports: Reports, listener: AttemptsListener, emit: ev.Emit
+        self,
+        queue: QueueSettings,
+        policy: Policy,
+        reports: Reports,
+        listener: AttemptsListener,
+        emit: ev.Emit,
     ) -> None:
         self._queue = queue
+        self._policy = policy
         self._reports = reports
         self._listener = listener
         self._emit = emit
@@ -89,10 +99,8 @@ class Attempts:
         """Run a claim, or end it without running it where that is what it says."""
         if self._is_over:
             self._end(claim, Outcome(Verdict.INTERRUPTED, message="the worker stops"))
-        elif claim.unreadable is not None:
-            self._end(claim, Outcome(Verdict.UNREADABLE, message=claim.unreadable))
-        elif claim.deferred_failure is not None:
-            self._end(claim, Outcome(Verdict.DEFERRED_FAILURE, message=claim.deferred_failure))
+        elif (outcome := unrun(claim, self._policy)) is not None:
+            self._end(claim, outcome)
         elif self._pool.free:
             child = self._pool.run(as_call(claim, self._queue.name))
             self._running[child] = claim
@@ -103,9 +111,22 @@ class Attempts:
     def lose(self, claim: Claim) -> None:
         """Its lock is somebody else's: kill its child, let nothing of it be written."""
         self._waiting = [waiting for waiting in self._waiting if waiting is not claim]
-        for child, running in list(self._running.items()):
-            if running is claim:
-                child.kill(Verdict.LOCK_LOST)
+        if (child := self._child_of(claim)) is not None:
+            child.kill(Verdict.LOCK_LOST)
+
+    def cancel(self, claim: Claim) -> None:
+        """Somebody cancelled its job: it ends, whatever it does."""
+        if claim in self._waiting:
+            self._waiting.remove(claim)
+            self._end(claim, Outcome(Verdict.CANCELLED, message="cancelled"))
+        if (child := self._child_of(claim)) is not None:
+            child.interrupt(Verdict.CANCELLED)
+
+    def ask_stack(self, job_id: str, answer: Callable[[str], None]) -> None:
+        """Where a job stands that runs here; no answer for one that does not."""
+        for child, claim in self._running.items():
+            if claim.id == job_id:
+                child.ask_stack(answer)
 
     def lose_all(self) -> None:
         """Nothing can be written any more: kill what runs."""
@@ -174,6 +195,9 @@ class Attempts:
     def on_available(self) -> None:
         """Children can be had again."""
         self._emit(ev.ClaimingResumed(self._queue.name))
+
+    def _child_of(self, claim: Claim) -> Child | None:
+        return next((child for child, one in self._running.items() if one is claim), None)
 
     def _end(self, claim: Claim, outcome: Outcome) -> None:
         self._listener.on_end(claim, outcome)

@@ -9,7 +9,7 @@ import argparse
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from toril import __version__
 from toril.errors import InvalidInput, TorilError
@@ -30,13 +30,17 @@ REDIS_HELP = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns a sysexits code."""
+    """Run one command; returns a sysexits code.
+
+    A command line that cannot be read is 64 (EX_USAGE), a value that cannot be used is 78
+    (EX_CONFIG), what is not there now is 69 (EX_UNAVAILABLE).
+    """
     options = _parser().parse_args(arguments)
     verb = importlib.import_module(_VERBS[options.verb])
     try:
         return int(verb.main(options))
     except InvalidInput as error:
-        return _say(f"toril {options.verb}: {error}", os.EX_USAGE)
+        return _say(f"toril {options.verb}: {error}", os.EX_CONFIG)
     except TorilError as error:
         return _say(f"toril {options.verb}: {error}", os.EX_UNAVAILABLE)
     except KeyboardInterrupt:
@@ -48,8 +52,22 @@ def _say(message: str, code: int) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser, of toril or of one verb, that answers with its own usage and EX_USAGE."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(os.EX_USAGE, f"{self.prog}: {message}\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unknown flags or words: {' '.join(unknown)}")
+        return found, unknown
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="toril",
         description="Runs BullMQ-compatible jobs in forked, supervised Python processes.",
     )
@@ -61,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     run = verbs.add_parser(
         "run",
         help="work a queue",
@@ -87,7 +105,7 @@ def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     add("--output-size", metavar="SIZE", help="stdout and stderr kept of one job; default: 1MiB")
     add("--jobs-per-child", metavar="N", help="before a child is replaced; default: 500")
     add("--max-crashes", default="3", metavar="N", help="child deaths before a job fails")
-    add("--on-crash", default="retry", choices=("retry", "fail"), help="default: retry")
+    add("--on-crash", default="retry", metavar="WHAT", help="retry or fail; default: retry")
     add("--env", action="append", default=[], metavar="NAME", help="variable the processor may see")
     add(
         "--drain-timeout", default="30s", metavar="T", help="for running jobs at stop; default: 30s"
@@ -96,7 +114,7 @@ def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     add("--json", action="store_true", help="log lines as JSON")
 
 
-def _add_add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_add(verbs: argparse._SubParsersAction[_Parser]) -> None:
     add_verb = verbs.add_parser(
         "add",
         help="add one job and print its id",
@@ -110,16 +128,16 @@ def _add_add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     add("--prefix", default="bull", help="key prefix (default: bull)")
     add("--job-id", metavar="ID")
     add("--delay", metavar="T", help="such as 10s")
-    add("--priority", type=int, metavar="N", help="1 (first) to 2097151")
+    add("--priority", metavar="N", help="1 (first) to 2097151")
     add("--lifo", action="store_true", help="run next")
-    add("--attempts", type=int, metavar="N")
+    add("--attempts", metavar="N", help="default: 1")
     add("--backoff", metavar="T", help="between attempts, doubling; such as 1s")
     add("--json", action="store_true", help='print {"id": …} instead of the bare id')
 
 
-def _add_demo(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_demo(verbs: argparse._SubParsersAction[_Parser]) -> None:
     demo = verbs.add_parser(
         "demo",
         help="show and prove what this does, on an embedded server, in under 30 s",
     )
-    demo.add_argument("--json", action="store_true", help="the claims as JSON on standard output")
+    demo.add_argument("--json", action="store_true", help="the promises as JSON on standard output")

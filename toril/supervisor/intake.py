@@ -34,6 +34,10 @@ class Intake:
         is_able: could the worker take a job now?
         wake: turns the worker's loop.
         on_error: told of every wait that failed.
+
+    Attributes:
+        answered_s: when a claim was last answered, on the loop's clock.
+        open_since_s: since when a job could be taken and none was there; None while none could.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class Intake:
         self._quiet.set()
         self._answered = asyncio.Event()
         self._answered.set()
+        self.answered_s = 0.0
+        self.open_since_s: float | None = None
 
     @property
     def is_open(self) -> bool:
@@ -88,6 +94,7 @@ class Intake:
     def answered(self, claimed: Claimed) -> None:
         """Plan the next claim by what the last one told; its jobs have been started."""
         self._look = self._look or claimed.more
+        self.answered_s = asyncio.get_running_loop().time()
         self._block_s = self._poll_s
         if claimed.next_delayed_in_ms is not None:
             due_s = max(claimed.next_delayed_in_ms, MIN_BLOCK_MS) / 1000
@@ -106,8 +113,11 @@ class Intake:
         """The worker has nothing to do: wait on the marker if it could use a job."""
         if self.is_open:
             self._hungry.set()
+            if self.open_since_s is None:
+                self.open_since_s = asyncio.get_running_loop().time()
         else:
             self._hungry.clear()
+            self.open_since_s = None
 
     async def leave_if_full(self) -> None:
         """Stop waiting on the marker once the last free child is taken."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from toril.errors import InvalidOption
+from toril.events import VariablesUnset
 from toril.log import Log
+from toril.runtime.connection import has_login
 from toril.runtime.embedded import url_of
-from toril.runtime.keys import check_queue_name
 from toril.runtime.limiter import RateLimit
 from toril.sandbox.levels import Level
 from toril.sandbox.limits import Limits
@@ -22,16 +21,41 @@ if TYPE_CHECKING:
     import argparse
 
 
+MAX_DIGITS = 15
+"""Longest whole number; chosen: everything counted here is far below it."""
+
+_FLAGS = {
+    "concurrency": "concurrency",
+    "drain_timeout_ms": "drain_timeout",
+    "env": "env",
+    "level": "level",
+    "lock_ms": "lock_duration",
+    "max_crashes": "max_crashes",
+    "max_jobs": "jobs_per_child",
+    "max_stalled": "max_stalled",
+    "memory_bytes": "memory",
+    "on_crash": "on_crash",
+    "output_bytes": "output_size",
+    "prefix": "prefix",
+    "processor": "processor",
+    "rate limit: burst": "burst",
+    "result_bytes": "result_size",
+    "stalled_interval_ms": "stalled_interval",
+    "timeout_s": "timeout",
+}
+"""The name with which a setting's refusal begins → the flag that fills it."""
+
+
 def main(options: argparse.Namespace) -> int:
     """Run a supervisor with these flags to its end."""
-    try:
-        settings = settings_of(options)
-    except InvalidOption as error:
-        sys.stderr.write(f"toril run: {error}\n")
-        return os.EX_CONFIG
-    code, reason = supervise(settings, Log(as_json=options.json))
-    if reason:
-        sys.stderr.write(f"toril run: {reason}\n")
+    settings = settings_of(options)
+    with Log(as_json=options.json) as log:
+        for queue in settings.queues:
+            if unset := tuple(name for name in queue.env if name not in os.environ):
+                log(VariablesUnset(queue.name, unset))
+        code, reason = supervise(settings, log)
+        if reason:
+            log.say(f"toril run: {reason}")
     return code
 
 
@@ -39,18 +63,24 @@ def settings_of(options: argparse.Namespace) -> Settings:
     """The settings that these flags mean.
 
     Raises:
-        InvalidOption: a flag's value cannot be used; nothing was started.
+        InvalidInput: a flag's value cannot be used; nothing was started.
     """
-    check_queue_name(options.queue)
+    try:
+        return _settings(options)
+    except InvalidOption as error:
+        raise InvalidOption(_in_flags(str(error), options)) from None
+
+
+def _settings(options: argparse.Namespace) -> Settings:
     queue = QueueSettings(
         name=options.queue,
         processor=options.processor,
-        concurrency=_whole(options.concurrency, "--concurrency", usable_cores()),
+        concurrency=whole(options.concurrency, "--concurrency", usable_cores()),
         lock_ms=duration_ms(options.lock_duration, "--lock-duration"),
         stalled_interval_ms=duration_ms(options.stalled_interval, "--stalled-interval"),
-        max_stalled=_whole(options.max_stalled, "--max-stalled", 1),
+        max_stalled=whole(options.max_stalled, "--max-stalled", 1),
         rate_limit=_rate_limit(options),
-        max_crashes=_whole(options.max_crashes, "--max-crashes", 3),
+        max_crashes=whole(options.max_crashes, "--max-crashes", 3),
         on_crash=options.on_crash,
         level=_level(options.level),
         limits=_limits(options),
@@ -65,16 +95,28 @@ def settings_of(options: argparse.Namespace) -> Settings:
     )
 
 
+def _in_flags(message: str, options: argparse.Namespace) -> str:
+    """A setting's refusal in the user's words: the flag, and its value as it was typed."""
+    for name, option in _FLAGS.items():
+        if message.startswith(name + " "):
+            flag, typed = "--" + option.replace("_", "-"), getattr(options, option)
+            what, expected, rest = message.partition("; expected")
+            if what.startswith(name + " is ") and isinstance(typed, str):
+                return f"{flag} is {typed!r}{expected}{rest}"
+            return flag + message.removeprefix(name)
+    return message
+
+
 def redis_url(options: argparse.Namespace) -> str:
     """The server to use: `--redis`, else TORIL_REDIS_URL; `embedded` is started if need be.
 
     Raises:
-        InvalidOption: neither is given, or the flag carries a password.
+        InvalidOption: neither is given, or the flag carries a user or a password.
     """
     flag: str | None = options.redis
-    if flag and urlsplit(flag).password:
+    if flag and has_login(flag):
         raise InvalidOption(
-            "--redis carries a password, and command lines are public; "
+            "--redis carries a user or a password, and command lines are public; "
             "put the URL into the environment variable TORIL_REDIS_URL"
         )
     url = flag or os.environ.get("TORIL_REDIS_URL")
@@ -86,10 +128,15 @@ def redis_url(options: argparse.Namespace) -> str:
     return url_of(url)
 
 
-def _whole(value: str | None, what: str, default: int) -> int:
+def whole(value: str | None, what: str, default: int) -> int:
+    """The number that a flag gives, or the default.
+
+    Raises:
+        InvalidOption: it is given and is no whole number.
+    """
     if value is None:
         return default
-    if not value.isdigit():
+    if not (value.isascii() and value.isdecimal() and len(value) <= MAX_DIGITS):
         raise InvalidOption(f"{what} is {value!r}; expected a whole number")
     return int(value)
 
@@ -100,21 +147,15 @@ def _rate_limit(options: argparse.Namespace) -> RateLimit | None:
             raise InvalidOption("--burst is given without --rate-limit; expected both or neither")
         return None
     tokens, per_ms = rate(options.rate_limit, "--rate-limit")
-    return RateLimit(tokens, per_ms, _whole(options.burst, "--burst", tokens))
+    return RateLimit(tokens, per_ms, whole(options.burst, "--burst", tokens))
 
 
 def _level(value: str) -> Level:
     try:
-        level = Level(value)
+        return Level(value)
     except ValueError:
         names = ", ".join(level.value for level in Level)
         raise InvalidOption(f"--level is {value!r}; expected one of {names}") from None
-    if level is not Level.PROCESS:
-        raise InvalidOption(
-            f"--level {value} is not built yet in this version; only --level process is, which "
-            "guards against crashes, leaks and loops and makes no security claim"
-        )
-    return level
 
 
 def _limits(options: argparse.Namespace) -> Limits:
@@ -130,5 +171,5 @@ def _limits(options: argparse.Namespace) -> Limits:
         if value is not None:
             given[field] = size_bytes(value, "--" + name.replace("_", "-"))
     if options.jobs_per_child is not None:
-        given["max_jobs"] = _whole(options.jobs_per_child, "--jobs-per-child", 1)
+        given["max_jobs"] = whole(options.jobs_per_child, "--jobs-per-child", 1)
     return Limits(**given)  # type: ignore[arg-type]  # the names above are its fields

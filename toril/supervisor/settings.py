@@ -1,6 +1,8 @@
 """What a supervisor is told: one typed value, whoever fills it (flags now, a file later).
 
-Values are checked when they are made, so that nothing is started with half a configuration.
+Values are checked when they are made, so that nothing is started with half a configuration. A
+change must keep: a message begins with the setting's name, `NAME is VALUE; expected …`, so that
+whoever filled it in can put the words its user knows in place of the first part.
 """
 
 from __future__ import annotations
@@ -11,15 +13,26 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from toril.errors import InvalidOption
+from toril.runtime.connection import open_pool
+from toril.runtime.keys import check_prefix, check_queue_name
 from toril.sandbox.environment import check_names
 from toril.sandbox.levels import Level
 from toril.sandbox.limits import Limits
+from toril.units import format_bytes, format_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from toril.runtime.limiter import RateLimit
 
 MIN_LOCK_MS = 500
 """Shortest lock; chosen: renewal comes at a quarter of it, a busy machine's loop needs 100 ms."""
+
+MIN_SWEEP_MS = 100
+"""Shortest interval between looks for stalled jobs; chosen: each is a script over `active`."""
+
+MIN_MEMORY_BYTES = 16 * 1024 * 1024
+"""Least memory for a job; chosen: with less, ordinary imports inside a function fail."""
 
 
 def default_worker_name() -> str:
@@ -70,23 +83,24 @@ class QueueSettings:
         """Refuse what cannot work.
 
         Raises:
-            InvalidOption: a number outside its range, or a processor that is no path.
+            InvalidInput: a name or number outside its range, a processor that is no path, or a
+                level that is not built.
         """
+        check_queue_name(self.name)
         check_names(self.env)
-        module, _, attribute = self.processor.partition(":")
-        if not (module and attribute):
-            raise InvalidOption(
-                f'processor is {self.processor!r}; expected "module:attribute", '
-                'such as "myapp.images:optimize"'
-            )
-        for what, value, least in (
-            ("concurrency", self.concurrency, 1),
-            ("lock_duration in ms", self.lock_ms, MIN_LOCK_MS),
-            ("stalled_interval in ms", self.stalled_interval_ms, 100),
-            ("max_crashes", self.max_crashes, 1),
-        ):
-            if value < least:
-                raise InvalidOption(f"{what} is {value}; expected at least {least}")
+        _check_variables(self.env)
+        _check_processor(self.processor)
+        _check_level(self.level)
+        if self.on_crash not in {"retry", "fail"}:
+            raise InvalidOption(f"on_crash is {self.on_crash!r}; expected 'retry' or 'fail'")
+        _check_least("concurrency", self.concurrency, 1)
+        _check_least("max_stalled", self.max_stalled, 0)
+        _check_least("max_crashes", self.max_crashes, 1)
+        _check_least("lock_ms", self.lock_ms, MIN_LOCK_MS, format_ms)
+        _check_least("stalled_interval_ms", self.stalled_interval_ms, MIN_SWEEP_MS, format_ms)
+        if self.limits.memory_bytes is not None:
+            least = MIN_MEMORY_BYTES
+            _check_least("memory_bytes", self.limits.memory_bytes, least, format_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +121,60 @@ class Settings:
     drain_timeout_ms: int = 30_000
     until_empty: bool = False
     worker_name: str = field(default_factory=default_worker_name)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work; nothing is connected for it.
+
+        Raises:
+            InvalidInput: a URL or prefix that cannot be used, no queue, one twice, or a negative
+                time.
+        """
+        open_pool(self.redis)
+        check_prefix(self.prefix)
+        _check_least("drain_timeout_ms", self.drain_timeout_ms, 0, format_ms)
+        names = [queue.name for queue in self.queues]
+        if not names or len(set(names)) < len(names):
+            raise InvalidOption(f"queues are {names}; expected at least one, each of them once")
+
+
+def _check_least(
+    what: str, value: float, least: float, written: Callable[[float], str] = str
+) -> None:
+    if value < least:
+        raise InvalidOption(f"{what} is {written(value)}; expected at least {written(least)}")
+
+
+def _check_processor(processor: str) -> None:
+    module, _, attribute = processor.partition(":")
+    if not (module and attribute):
+        raise InvalidOption(
+            f'processor is {processor!r}; expected "module:attribute", '
+            'such as "myapp.images:optimize"'
+        )
+    if "/" in module or module.endswith(".py"):
+        parts = module.removesuffix(".py").split("/")
+        name = ".".join(part for part in parts if part.isidentifier())
+        raise InvalidOption(
+            f"processor is {processor!r}; expected the name of a module, not a file: "
+            f'"{name or "myapp"}:{attribute}"'
+        )
+
+
+def _check_level(level: Level) -> None:
+    if level is not Level.PROCESS:
+        raise InvalidOption(
+            f"level is {level.value!r}; expected 'process', which guards against crashes, leaks "
+            "and loops and makes no security claim: the others are not built yet in this version"
+        )
+
+
+def _check_variables(names: Sequence[str]) -> None:
+    for name in names:
+        key, equals, _value = name.partition("=")
+        if equals:
+            raise InvalidOption(
+                f"env gives {key!r} a value; expected NAME alone. The value is taken from the "
+                "environment that this is started in"
+            )
+        if not name or "\0" in name:
+            raise InvalidOption(f"env names {name!r}; expected NAME, an environment variable")

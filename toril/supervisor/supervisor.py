@@ -22,6 +22,7 @@ from toril.supervisor.worker import Worker
 
 if TYPE_CHECKING:
     from toril.events import Emit
+    from toril.supervisor.health import Health
     from toril.supervisor.settings import Settings
 
 TITLE_S = 1.0
@@ -36,6 +37,7 @@ class Supervisor:
             Worker(queue, settings, emit, self._sweep_orphans) for queue in settings.queues
         ]
         self._is_stopping = False
+        self._turned_s = 0.0
 
     async def run(self) -> int:
         """Work; returns the exit code (0, or EX_UNAVAILABLE when a queue was refused).
@@ -99,9 +101,14 @@ class Supervisor:
                 worker.stop()
         self._is_stopping = True
 
+    def health(self) -> dict[str, Health]:
+        """Queue name → whether it is consumed; what every probe asks."""
+        return {w.queue.name: w.health(self._turned_s) for w in self._workers}
+
     async def _keep_title(self) -> None:
         shown = ""
         while True:
+            self._turned_s = asyncio.get_running_loop().time()
             title = "toril: " + " ".join(
                 f"{w.queue.name} [{w.running}/{w.queue.concurrency} busy]" for w in self._workers
             )

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from toril import events as ev
 from toril.errors import RedisUnavailable, TorilError
 from toril.runtime.claim import Claimed, ClaimRequest
-from toril.runtime.lock import LockKeeper
+from toril.runtime.lock import RENEWALS_PER_LOCK, LockKeeper
 from toril.runtime.retry import Policy
 from toril.runtime.store import Store
+from toril.supervisor.asks import Asks
 from toril.supervisor.attempts import Attempts
+from toril.supervisor.health import Vitals, examine
 from toril.supervisor.intake import Intake
 from toril.supervisor.recovery import reach_again
 from toril.supervisor.reports import Reports
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from toril.call import Outcome
     from toril.runtime.claim import Claim, Refused
+    from toril.supervisor.health import Health
     from toril.supervisor.settings import QueueSettings, Settings
 
 LAST_TRY_S = 5.0
@@ -76,13 +79,14 @@ class Worker:
             self._store,
             queue.lock_ms,
             self._on_lost,
+            on_cancelled=self._on_cancelled,
             on_error=lambda error: self._tell_once("renewal", str(error)),
             interval_s=queue.renew_every_s,
         )
         policy = Policy(max_crashes=queue.max_crashes, on_crash=queue.on_crash)
         self._settlements = Settlements(queue.name, policy, self._keeper, emit)
         self._reports = Reports(queue.name, emit)
-        self._attempts = Attempts(queue, self._reports, self, emit)
+        self._attempts = Attempts(queue, policy, self._reports, self, emit)
         self._intake = Intake(
             self._store,
             queue.poll_ms,
@@ -91,6 +95,7 @@ class Worker:
             on_error=lambda error: self._tell_once("waiting", str(error)),
         )
         self._upkeep = Upkeep(queue, self._store, self._keeper, self._adopt, emit)
+        self._asks = Asks(queue.name, self._store, self._keeper, self._attempts, emit)
 
     @property
     def zygote_pid(self) -> int | None:
@@ -101,6 +106,23 @@ class Worker:
     def running(self) -> int:
         """Jobs in children now."""
         return self._attempts.running
+
+    def health(self, turned_s: float) -> Health:
+        """Is this worker consuming, or able to? Asks nobody.
+
+        Args:
+            turned_s: when the loop last turned, on its own clock.
+        """
+        vitals = Vitals(
+            now_s=asyncio.get_running_loop().time(),
+            turned_s=turned_s,
+            answered_s=self._store.answered_s,
+            claimed_s=self._intake.answered_s,
+            could_claim_s=self._intake.open_since_s,
+            poll_s=self.queue.poll_ms / 1000,
+            quiet_s=max(self.queue.poll_ms, self.queue.lock_ms / RENEWALS_PER_LOCK) / 1000,
+        )
+        return examine(vitals)
 
     async def open(self) -> None:
         """Reach Redis, settle the rate limit, start the children.
@@ -133,6 +155,7 @@ class Worker:
         beside = [
             asyncio.create_task(self._intake.watch()),
             asyncio.create_task(self._upkeep.run()),
+            asyncio.create_task(self._asks.run()),
         ]
         for task in beside:
             task.add_done_callback(lambda _: self._wake.set())
@@ -279,6 +302,9 @@ class Worker:
         self._emit(ev.LockLost(self.queue.name, claim.id))
         self._settlements.drop(claim)
         self._attempts.lose(claim)
+
+    def _on_cancelled(self, claim: Claim) -> None:
+        self._attempts.cancel(claim)
 
     def _on_drain_deadline(self) -> None:
         if self._stage is not Stage.DRAINING:
