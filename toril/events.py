@@ -104,8 +104,9 @@ class ReportRefused:
 
 @dataclass(frozen=True, slots=True)
 class RedisFailed:
-    """Something asked of Redis goes wrong again and again (`what`: claim, renewal, waiting);
-    said once for as long as it lasts.
+    """Something asked of Redis goes wrong again and again; said once for as long as it lasts.
+
+    `what` is a claim, a renewal or waiting.
     """
 
     queue: str

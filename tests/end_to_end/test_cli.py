@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -9,7 +10,9 @@ import sys
 
 import pytest
 
-from toril import Queue
+from tests.support.tied import tied
+from tests.support.waiting import until
+from toril import NewJob, Queue
 
 IMPORTED = """
 import sys
@@ -78,13 +81,60 @@ def test_no_server_named_says_what_to_do():
     assert "embedded" in done.stderr
 
 
-def test_unreachable_server_is_one_clear_line():
-    done = toril(
-        "run", "--queue", "q", "--processor", "json:dumps", "--redis", "redis://127.0.0.1:1"
-    )
+@pytest.mark.parametrize(
+    "words", [("run", "--queue", "q", "--processor", "json:dumps"), ("add", "q", "n")]
+)
+def test_unreachable_server_is_one_clear_line(words):
+    done = toril(*words, "--redis", "redis://127.0.0.1:1")
     assert done.returncode == os.EX_UNAVAILABLE
-    assert "127.0.0.1" in done.stderr
-    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.count("127.0.0.1") == 1
+    assert "--redis embedded" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        (("run", "--queue", "q", "--processor", "a:b", "--wat", "3"), "usage: toril run"),
+        (("run",), "usage: toril run"),
+        (("add", "q", "n", "--wat"), "usage: toril add"),
+        (("embedded", "dance"), "usage: toril embedded"),
+        (("wat",), "usage: toril "),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_shows_the_usage_of_its_verb(words, usage):
+    done = toril(*words)
+    assert done.returncode == os.EX_USAGE
+    assert done.stderr.startswith(usage)
+
+
+def test_a_variable_that_is_not_set_is_told_at_the_start():
+    done = toril(
+        *("run", "--queue", "q", "--processor", "json:dumps", "--redis", "redis://127.0.0.1:1"),
+        *("--env", "NOT_SET", "--env", "PATH"),
+    )
+    assert "NOT_SET" in done.stderr
+    assert "PATH" not in done.stderr
+
+
+def test_a_log_reader_that_stops_reading_costs_neither_jobs_nor_the_stop(redis_url):
+    words = ("run", "--queue", "q", "--processor", "tests.end_to_end.processors:processors")
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    with Queue("q", redis=redis_url) as queue:
+        queue.add_bulk(NewJob("echo", {}) for _ in range(300))
+        process = subprocess.Popen(
+            tied([sys.executable, "-m", "toril", *words, "--redis", redis_url]), stderr=writer
+        )
+        os.close(writer)
+        try:
+            until(lambda: queue.counts()["completed"] == 300, timeout_s=20)
+            process.terminate()
+            assert process.wait(timeout=10) == 0
+        finally:
+            process.kill()
+            process.wait()
+            os.close(reader)
 
 
 def test_processor_that_cannot_be_imported_ends_with_its_traceback(redis_url):
@@ -108,11 +158,15 @@ def test_add_prints_the_id(redis_url):
     [
         (["image:optimize", "x"], "image-optimize"),
         (["mail", "x", "--data", "{"], "not JSON"),
+        (["mail", "x", "--data", "[" * 100_000], "not JSON"),
         (["mail", "x", "--job-id", "12"], "12"),
+        (["mail", "x", "--priority", "high"], "--priority is 'high'"),
+        (["mail", "x", "--delay", "3"], "--delay is '3'"),
+        (["mail", "x", "--prefix", ""], "--prefix is ''"),
     ],
 )
 def test_add_refuses_bad_input(redis_url, redis_client, words, message):
     done = toril("add", *words, "--redis", redis_url)
-    assert done.returncode == os.EX_USAGE
+    assert done.returncode == os.EX_CONFIG
     assert message in done.stderr
     assert redis_client.dbsize() == 0

@@ -1,4 +1,4 @@
-"""The demo is a proof: it exits 0 only if every claim holds, and leaves nothing behind."""
+"""The demo is a proof: it exits 0 only if every promise is kept, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from tests.support.tied import tied
 
 
-def test_every_claim_of_the_demo_holds(tmp_path):
+def test_every_promise_of_the_demo_is_kept(tmp_path):
     done = subprocess.run(
         tied([sys.executable, "-m", "toril", "demo", "--json"]),
         env={**os.environ, "TMPDIR": str(tmp_path)},
@@ -20,7 +20,7 @@ def test_every_claim_of_the_demo_holds(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    claims = json.loads(done.stdout)
-    assert len(claims) == 6
-    assert all(claim["holds"] for claim in claims)
+    promises = json.loads(done.stdout)
+    assert len(promises) == 6
+    assert all(promise["holds"] for promise in promises)
     assert list(tmp_path.iterdir()) == []

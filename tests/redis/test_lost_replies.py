@@ -185,7 +185,7 @@ def _pairs(fields: dict[bytes, bytes]) -> dict[bytes, bytes]:
 
 
 def _without(raw: bytes) -> bytes:
-    return _NAME.sub(b"NAME", _TIME.sub(b"TIME", raw))
+    return _TIME.sub(b"TIME", _NAME.sub(b"NAME", raw))
 
 
 @pytest.mark.parametrize("fault", ["cut", "cut_in_reply"])

@@ -65,7 +65,8 @@ class FaultProxy:
             self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
         self.were_cut = 0
         self._faults = _Faults()
-        self._clients: set[asyncio.StreamWriter] = set()
+        self._ends: set[asyncio.StreamWriter] = set()
+        self._accepted: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._end = asyncio.Event()
         self._ready = threading.Event()
@@ -126,8 +127,8 @@ class FaultProxy:
             setattr(self._faults, name, value)
 
     def _reset(self) -> None:
-        for client in list(self._clients):
-            _abort(client)
+        for end in list(self._ends):
+            _abort(end)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -139,19 +140,29 @@ class FaultProxy:
         await self._end.wait()
         server.close()
         self._reset()
+        if self._accepted:
+            await asyncio.wait(self._accepted)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._clients.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._accepted.add(task)
+        task.add_done_callback(self._accepted.discard)
         try:
             source, target = await asyncio.open_unix_connection(self._target)
         except OSError:
-            _abort(writer)
+            await self._ended(writer)
             return
-        pumps = [self._requests(reader, target), self._replies(source, writer)]
-        await _first_ended(pumps)
-        self._clients.discard(writer)
-        _abort(writer)
-        target.close()
+        self._ends |= {writer, target}
+        await _first_ended([self._requests(reader, target), self._replies(source, writer)])
+        await self._ended(writer, target)
+
+    async def _ended(self, *writers: asyncio.StreamWriter) -> None:
+        for writer in writers:
+            self._ends.discard(writer)
+            _abort(writer)
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def _requests(self, client: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
         while request := await client.read(_CHUNK_BYTES):

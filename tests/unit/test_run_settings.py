@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from toril.errors import InvalidInput
 from toril.runtime.limiter import RateLimit
+from toril.sandbox.levels import Level
+from toril.sandbox.limits import Limits
 from toril.supervisor.cli import _parser
 from toril.supervisor.pool import MAX_DELAY_S, backoff_s
 from toril.supervisor.run import settings_of
+from toril.supervisor.settings import QueueSettings, Settings
 
 BASE = ["run", "--queue", "images", "--processor", "app:run", "--redis", "redis://localhost"]
 
@@ -47,20 +51,79 @@ def test_server_comes_from_the_environment_when_no_flag_names_it(monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--concurrency", "x"], "whole number"),
+        (["--concurrency", "x"], "--concurrency is 'x'; expected a whole number"),
+        (["--concurrency", "²"], "--concurrency is '²'; expected a whole number"),
+        (["--concurrency", "٣"], "--concurrency is '٣'; expected a whole number"),
+        (["--concurrency", "9" * 5000], "expected a whole number"),
+        (["--concurrency", "0"], "--concurrency is '0'; expected at least 1"),
+        (["--max-stalled", "-1"], "--max-stalled"),
         (["--burst", "5"], "--rate-limit"),
+        (["--rate-limit", "5/s", "--burst", "0"], "--burst is '0'; expected"),
         (["--level", "paranoid"], "process"),
+        (["--level", "strict"], "--level is 'strict'.*not built yet"),
         (["--queue", "image:optimize"], "image-optimize"),
+        (["--prefix", ""], "--prefix is ''; expected text"),
         (["--redis", "redis://u:p@h"], "TORIL_REDIS_URL"),
-        (["--lock-duration", "10ms"], "at least 500"),
-        (["--timeout", "0s"], "timeout"),
-        (["--memory", "0B"], "memory"),
-        (["--jobs-per-child", "0"], "jobs"),
+        (["--redis", "redis://h?password=p"], "TORIL_REDIS_URL"),
+        (["--redis", "unix:///s?username=p"], "TORIL_REDIS_URL"),
+        (["--redis", "redis://localhost:99999"], "65535"),
+        (["--redis", "redis://localhost/abc"], "database"),
+        (["--redis", "redis://[::1"], "cannot be read"),
+        (["--lock-duration", "10ms"], "--lock-duration is '10ms'; expected at least 500 ms"),
+        (["--stalled-interval", "0s"], "--stalled-interval is '0s'; expected at least 100 ms"),
+        (["--timeout", "0s"], "--timeout is '0s'; expected more than 0"),
+        (["--memory", "0B"], "--memory is '0B'; expected"),
+        (["--memory", "15MiB"], "--memory is '15MiB'; expected at least 16 MiB"),
+        (["--result-size", "0B"], "--result-size"),
+        (["--output-size", "0B"], "--output-size"),
+        (["--jobs-per-child", "0"], "--jobs-per-child is '0'; expected"),
+        (["--max-crashes", "0"], "--max-crashes is '0'; expected at least 1"),
+        (["--on-crash", "maybe"], "--on-crash is 'maybe'; expected 'retry' or 'fail'"),
+        (["--env", "A=secret"], "--env gives 'A' a value; expected NAME"),
+        (["--env", ""], "expected NAME"),
+        (["--env", "REDIS_URL"], "--env names 'REDIS_URL'"),
+        (["--processor", "nonsense"], '--processor is .*"module:attribute"'),
+        (["--processor", "./syn.py:f"], 'a module, not a file: "syn:f"'),
+        (["--processor", "syn.py:f"], 'a module, not a file: "syn:f"'),
+        (["--processor", "../app/images.py:f"], 'not a file: "app.images:f"'),
+        (["--processor", "/:f"], 'not a file: "myapp:f"'),
     ],
 )
-def test_bad_value_is_refused_before_anything_starts(flags, words):
-    with pytest.raises(InvalidInput, match=words):
+def test_bad_value_is_refused_in_the_users_words_before_anything_starts(flags, words):
+    with pytest.raises(InvalidInput, match=words) as caught:
         settings(*flags)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"name": "a:b"}, "a-b"),
+        ({"level": Level.RESTRICTED}, "not built yet"),
+        ({"max_stalled": -1}, "max_stalled is -1; expected at least 0"),
+        ({"limits": Limits(memory_bytes=2**20)}, "memory_bytes is 1 MiB; expected at least 16 MiB"),
+        ({"env": ("A=1",)}, "env gives 'A' a value"),
+    ],
+)
+def test_a_queue_is_checked_whoever_fills_it_in(changed, words):
+    with pytest.raises(InvalidInput, match=words):
+        replace(QueueSettings(name="q", processor="a:b"), **changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"prefix": ""}, "prefix is ''"),
+        ({"drain_timeout_ms": -1}, "drain_timeout_ms"),
+        ({"redis": "redis://localhost:99999"}, "65535"),
+        ({"queues": ()}, "at least one"),
+        ({"queues": (QueueSettings("q", "a:b"), QueueSettings("q", "a:c"))}, "each of them once"),
+    ],
+)
+def test_a_supervisor_is_checked_whoever_fills_it_in(changed, words):
+    whole = Settings(redis="redis://localhost", queues=(QueueSettings("q", "a:b"),))
+    with pytest.raises(InvalidInput, match=words):
+        replace(whole, **changed)
 
 
 def test_children_that_die_in_a_row_are_replaced_ever_more_slowly():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from toril.demo.claims import Claim, claims
+from toril.demo.promises import Promise, promises
 from toril.demo.stage import open_stage
 from toril.demo.view import View
 from toril.runtime.connection import open_pool
@@ -35,7 +35,7 @@ SUPERVISORS = 2
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run the demo; 0 only if every claim holds."""
+    """Run the demo; 0 only if every promise is kept."""
     with tempfile.TemporaryDirectory(prefix="toril-demo-") as directory, ExitStack() as stack:
         home = Path(directory)
         server = EmbeddedServer(home / "server")
@@ -52,11 +52,11 @@ def main(options: argparse.Namespace) -> int:
                 is_done = _watch(stage, view, fleet)
             finally:
                 codes = _stop(fleet)
-        found = [*claims(stage), _clean(stage, codes)] if is_done else []
-        view.claims(found)
+        found = [*promises(stage), _clean(stage, codes)] if is_done else []
+        view.promises(found)
         if options.json:
-            sys.stdout.write(json.dumps([asdict(claim) for claim in found], indent=2) + "\n")
-        if found and all(claim.holds for claim in found):
+            sys.stdout.write(json.dumps([asdict(promise) for promise in found], indent=2) + "\n")
+        if found and all(promise.holds for promise in found):
             return os.EX_OK
         _show_logs(home)
         return 1
@@ -93,10 +93,10 @@ def _stop(fleet: list[subprocess.Popen[bytes]]) -> list[int]:
     return [process.wait(timeout=30) for process in fleet]
 
 
-def _clean(stage: Stage, codes: list[int]) -> Claim:
+def _clean(stage: Stage, codes: list[int]) -> Promise:
     active = stage.work.counts()["active"] + stage.limited.counts()["active"]
     locks = len(list(stage.client.scan_iter("*:lock")))
-    return Claim(
+    return Promise(
         "stopped, nothing is left behind",
         active == locks == 0 and not any(codes),
         f"{active} jobs active, {locks} locks; exit codes {', '.join(map(str, codes))}",

@@ -1,7 +1,7 @@
 """The demo's play: which jobs are added, and the harm that is done while they run.
 
 `Stage.tick()` is called about ten times a second; it samples the blocked job's lock through a
-connection of its own and kills the victim's child. What became of it all is asked in `claims`.
+connection of its own and kills the victim's child. What became of it all is asked in `promises`.
 """
 
 from __future__ import annotations

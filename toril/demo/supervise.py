@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from toril.log import Log
 from toril.runtime.limiter import RateLimit
@@ -38,6 +37,8 @@ def settings() -> Settings:
 
 
 if __name__ == "__main__":
-    code, reason = supervise(settings(), Log())
-    sys.stderr.write(reason)
+    with Log() as log:
+        code, reason = supervise(settings(), log)
+        if reason:
+            log.say(reason)
     raise SystemExit(code)

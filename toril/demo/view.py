@@ -1,4 +1,4 @@
-"""What the demo shows: a live table on a terminal, plain lines elsewhere, the claims at the end."""
+"""What the demo shows: a live table on a terminal, plain lines elsewhere, and the promises."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from toril.demo.claims import Claim
+    from toril.demo.promises import Promise
 
 PLAIN_EVERY_S = 2.0
 _STATES = ("waiting", "active", "delayed", "completed", "failed")
@@ -56,15 +56,15 @@ class View:
             self._next_line = time.monotonic() + PLAIN_EVERY_S
             self.console.print(f"{settled} of {self._total} jobs ended", highlight=False)
 
-    def claims(self, claims: Sequence[Claim]) -> None:
-        """The table of claims and what Redis says."""
-        table = Table(title="what was claimed, and what Redis says", title_style="bold")
+    def promises(self, promises: Sequence[Promise]) -> None:
+        """The table of promises and what Redis says."""
+        table = Table(title="what was promised, and what Redis says", title_style="bold")
         table.add_column("")
-        table.add_column("claim")
+        table.add_column("promise")
         table.add_column("read back from Redis")
-        for claim in claims:
-            mark = "[green]holds[/]" if claim.holds else "[red]FAILS[/]"
-            table.add_row(mark, claim.text, claim.evidence)
+        for promise in promises:
+            mark = "[green]kept[/]" if promise.holds else "[red]BROKEN[/]"
+            table.add_row(mark, promise.text, promise.evidence)
         self.console.print(table)
 
 

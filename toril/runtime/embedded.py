@@ -56,7 +56,49 @@ def url_of(redis: str) -> str:
         InvalidOption: `embedded` is asked for and not installed.
         RedisUnavailable: the embedded server does not start.
     """
-    return _shared_url(_shared_directory()) if redis == EMBEDDED else redis
+    return _shared_url(shared_directory()) if redis == EMBEDDED else redis
+
+
+def shared_directory() -> Path:
+    """Where the shared server's data is: `$XDG_STATE_HOME/toril/embedded`.
+
+    XDG_STATE_HOME is `~/.local/state` unless set; a relative one does not count.
+
+    Source: XDG Base Directory Specification.
+    """
+    named = Path(os.environ.get("XDG_STATE_HOME", ""))
+    state = named if named.is_absolute() else Path.home() / ".local" / "state"
+    return state / "toril" / EMBEDDED
+
+
+def running_url() -> str:
+    """URL of this user's shared server if it runs, else empty; nothing is started."""
+    url = listening_url(shared_directory())
+    return url if url and _is_answering(url) else ""
+
+
+def stop_shared() -> bool:
+    """End this user's shared server, its data safely on disk; False when none runs.
+
+    Raises:
+        RedisUnavailable: it does not end.
+    """
+    url = running_url()
+    if not url:
+        return False
+    home = shared_directory().resolve()
+    with closing(redis.Redis.from_pool(open_pool(url))) as client:
+        client.shutdown()
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    while (lock := take_lock(home)) is None:
+        if time.monotonic() > deadline:
+            raise RedisUnavailable(f"the embedded server in {home} does not end: {_said(home)}")
+        time.sleep(_POLL_S)
+    try:
+        remove_short_directory(home)
+    finally:
+        os.close(lock)
+    return True
 
 
 class EmbeddedServer:
@@ -119,16 +161,6 @@ class EmbeddedServer:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-
-
-def _shared_directory() -> Path:
-    """`$XDG_STATE_HOME/toril/embedded`; a relative XDG_STATE_HOME does not count.
-
-    Source: XDG Base Directory Specification.
-    """
-    named = Path(os.environ.get("XDG_STATE_HOME", ""))
-    state = named if named.is_absolute() else Path.home() / ".local" / "state"
-    return state / "toril" / EMBEDDED
 
 
 def _shared_url(directory: Path) -> str:

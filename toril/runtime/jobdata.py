@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toril.call import MAX_DATA_BYTES
 from toril.errors import DataTooLarge, InvalidJobData
 from toril.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NO_DATA = b"{}"
 """What BullMQ stores for a job without data."""
@@ -67,7 +70,7 @@ def _has_odd_key(data: Any) -> bool:
             for key in value:
                 if not isinstance(key, str):
                     return True
-            members = value.values()
+            members: Iterable[Any] = value.values()
         elif isinstance(value, _NESTING):
             members = value
         else:

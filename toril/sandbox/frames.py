@@ -40,14 +40,17 @@ class FrameType(enum.IntEnum):
     JOB = 1
     CANCEL = 2
     STOP = 3
+    REPLY = 4
     READY = 16
     FAULT = 17
     PROGRESS = 18
     LOG = 19
     RESULT = 20
     ERROR = 21
+    CALL = 22
     LAST = 23
     UPDATE_DATA = 24
+    USAGE = 25
 
 
 _TYPES = {int(one): one for one in FrameType}
@@ -59,12 +62,16 @@ MAX_LOG_BYTES = 64 * 1024
 """Longest log entry, bytes; chosen as for progress."""
 
 MAX_ERROR_BYTES = 64 * 1024
-"""Largest ERROR payload, bytes; chosen: message and traceback are cut well below it."""
+"""Largest ERROR or FAULT payload, bytes; chosen: message and traceback are cut well below it."""
+
+MAX_REPLY_BYTES = 64 * 1024
+"""Largest REPLY payload, bytes; chosen: an id, or an error's words."""
 
 CHILD_MAXIMA: Mapping[FrameType, int] = {
     FrameType.JOB: MAX_DATA_BYTES + 2 * MAX_OPTS_BYTES,
     FrameType.CANCEL: 1024,
     FrameType.STOP: 0,
+    FrameType.REPLY: MAX_REPLY_BYTES,
 }
 """Largest payload of what a child may be told, bytes."""
 
@@ -77,13 +84,15 @@ def supervisor_maxima(result_bytes: int) -> Mapping[FrameType, int]:
     """
     return {
         FrameType.READY: 4096,
-        FrameType.FAULT: 4096,
+        FrameType.FAULT: MAX_ERROR_BYTES,
         FrameType.PROGRESS: MAX_PROGRESS_BYTES,
         FrameType.LOG: MAX_LOG_BYTES,
         FrameType.RESULT: result_bytes,
         FrameType.ERROR: MAX_ERROR_BYTES,
+        FrameType.CALL: MAX_DATA_BYTES + 2 * MAX_OPTS_BYTES,
         FrameType.LAST: 1024,
         FrameType.UPDATE_DATA: MAX_DATA_BYTES,
+        FrameType.USAGE: 8,
     }
 
 

@@ -1,20 +1,21 @@
 """The limits of one child as a value, and the part of them that the child's own kernel side keeps.
 
-Sizes are bytes, times are seconds. Wall time, result and output sizes are kept by the supervisor's
-side; what stands here as rlimits is applied by the child to itself, before any code of a job runs.
+Sizes are bytes, times are seconds. Wall and CPU time, result and output sizes are kept by the
+supervisor's side; what stands here as rlimits is applied by the child to itself, before any code of
+a job runs. (Not RLIMIT_CPU: it counts a process's whole life, and ends it without a reason.)
 """
 
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from toril.errors import InvalidOption
 
 _MIB = 1024 * 1024
 
-MAX_OPEN_FILES = 256
-"""RLIMIT_NOFILE of a child; chosen: far above what libraries hold, far below the supervisor's."""
+_MIN_OPEN_FILES = 16
+"""Fewest open files a child can do with; chosen: its own five, and a few for the interpreter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +26,55 @@ class Limits:
 
     Attributes:
         timeout_s: hard wall time of one attempt.
+        soft_timeout_s: wall time after which `SoftTimeout` is raised in the processor, once; a
+            result that it still returns counts. None: only `grace_s` before the kill.
+        cpu_s: user and system time that the child's process may use in one attempt, all threads
+            together, read four times a second; what it starts as processes of their own is not
+            in it. None: not limited.
         memory_bytes: private memory on top of what was inherited from the zygote; beyond it
-            allocations fail (`MemoryError`). None: not limited.
+            allocations fail (`MemoryError`), and a child that grows a quarter more, by memory
+            that this does not cover, is killed. None: not limited.
+        open_files: file descriptors of a child, its own five included.
         result_bytes: JSON text of one result.
         output_bytes: log lines, stdout and stderr of one attempt together; what is over is
             dropped and counted.
+        log_lines: the same in lines.
         max_jobs: attempts after which a child is replaced. None: never.
+        max_age_s: seconds since READY after which it is. None: never.
+        max_rss_growth_bytes: growth of its resident size since READY, measured between jobs,
+            after which it is. None: never.
         grace_s: time between asking a processor to stop and killing its child.
     """
 
     timeout_s: float = 300.0
+    soft_timeout_s: float | None = None
+    cpu_s: float | None = None
     memory_bytes: int | None = 512 * _MIB
+    open_files: int = 256
     result_bytes: int = _MIB
     output_bytes: int = _MIB
+    log_lines: int = 1000
     max_jobs: int | None = 500
+    max_age_s: float | None = None
+    max_rss_growth_bytes: int | None = None
     grace_s: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("timeout_s", "result_bytes", "output_bytes", "memory_bytes", "max_jobs"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise InvalidOption(f"{name} is {value!r}; expected more than 0")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and value <= 0 and field.name != "grace_s":
+                raise InvalidOption(f"{field.name} is {value!r}; expected more than 0")
         if self.grace_s < 0:
             raise InvalidOption(f"grace_s is {self.grace_s!r}; expected 0 or more")
+        if self.open_files < _MIN_OPEN_FILES:
+            raise InvalidOption(
+                f"open_files is {self.open_files!r}; expected at least {_MIN_OPEN_FILES}"
+            )
+        if self.soft_timeout_s is not None and self.soft_timeout_s >= self.timeout_s:
+            raise InvalidOption(
+                f"soft_timeout_s is {self.soft_timeout_s!r}; expected less than timeout_s, "
+                f"which is {self.timeout_s!r}"
+            )
 
 
 def rlimits(limits: Limits, inherited_data_bytes: int) -> dict[int, int]:
@@ -64,7 +91,7 @@ def rlimits(limits: Limits, inherited_data_bytes: int) -> dict[int, int]:
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
-        resource.RLIMIT_NOFILE: MAX_OPEN_FILES,
+        resource.RLIMIT_NOFILE: limits.open_files,
     }
     if limits.memory_bytes is not None:
         wanted[resource.RLIMIT_DATA] = inherited_data_bytes + limits.memory_bytes

@@ -18,6 +18,7 @@ LEGAL: Mapping[FrameType, frozenset[State]] = {
     FrameType.JOB: frozenset(),
     FrameType.CANCEL: frozenset(),
     FrameType.STOP: frozenset(),
+    FrameType.REPLY: frozenset(),
     FrameType.READY: _CONFINING,
     FrameType.FAULT: _CONFINING,
     FrameType.PROGRESS: _BUSY,
@@ -26,6 +27,8 @@ LEGAL: Mapping[FrameType, frozenset[State]] = {
     FrameType.ERROR: _BUSY,
     FrameType.LAST: _BUSY,
     FrameType.UPDATE_DATA: _BUSY,
+    FrameType.CALL: _BUSY,
+    FrameType.USAGE: _BUSY,
 }
 """Frame type → the states in which a child may send it; what only the supervisor sends: never."""
 

@@ -36,6 +36,7 @@ class Event(enum.Enum):
     READY = "READY frame"
     FAULT = "FAULT frame"
     RUN = "given a call"
+    WARN = "its soft timeout is over"
     SETTLED = "RESULT or ERROR frame"
     SETTLED_LAST = "RESULT or ERROR of a child that leaves"
     INTERRUPT = "its call has to end"
@@ -55,10 +56,12 @@ class Action(enum.Enum):
     LISTEN = "open its socket"
     OFFER = "say that it is idle"
     SEND_JOB = "send JOB"
+    SEND_WARNING = "send CANCEL and SIGTERM, let it go on"
     SEND_CANCEL = "send CANCEL and SIGTERM"
     SEND_STOP = "send STOP"
     KILL = "SIGKILL"
     AWAIT_REPORT = "wait for the zygote's report"
+    ACCUSE = "kill the zygote, which does not answer"
     BURY = "settle what it left, let go"
     REJECT = "refuse the caller"
 
@@ -84,6 +87,7 @@ _ROWS: Mapping[State, Mapping[Event, Step]] = {
     State.REQUESTED: {
         **_LIVE,
         Event.FORKED: (State.CONFINING, Action.LISTEN),
+        Event.TIME_UP: (State.REQUESTED, Action.ACCUSE),
     },
     State.CONFINING: {
         **_LIVE,
@@ -97,6 +101,7 @@ _ROWS: Mapping[State, Mapping[Event, Step]] = {
     },
     State.RUNNING: {
         **_LIVE,
+        Event.WARN: (State.RUNNING, Action.SEND_WARNING),
         Event.SETTLED: (State.IDLE, Action.OFFER),
         Event.SETTLED_LAST: _STOP,
         Event.INTERRUPT: (State.INTERRUPTING, Action.SEND_CANCEL),
@@ -117,7 +122,7 @@ _ROWS: Mapping[State, Mapping[Event, Step]] = {
         Event.REPORTED: _BURY,
     },
     State.DEAD: {
-        Event.TIME_UP: _BURY,
+        Event.TIME_UP: (State.DEAD, Action.ACCUSE),
         Event.REPORTED: _BURY,
     },
     State.REAPED: {},

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import psutil
-
 from toril.call import Usage
 from toril.sandbox import proc
 
@@ -17,18 +15,30 @@ class Meter:
     """
 
     def __init__(self, pid: int) -> None:
+        """Made at READY: growth is counted from here."""
         self._pid = pid
-        self._process: psutil.Process | None = None
-        self._rss_bytes: int | None = None
+        self._ready_bytes = self._rss_bytes = proc.rss_bytes(pid)
         self._cpu_ms: float | None = None
         self._start_s = 0.0
 
+    @property
+    def growth_bytes(self) -> int | None:
+        """Growth since READY, as measured after the last attempt."""
+        return _difference(self._rss_bytes, self._ready_bytes)
+
     def start(self) -> None:
         """An attempt begins."""
-        if self._rss_bytes is None:
-            self._rss_bytes = self._read_rss()
         self._cpu_ms = proc.cpu_ms(self._pid)
         self._start_s = time.monotonic()
+
+    def growth_now_bytes(self) -> int | None:
+        """Growth since READY at this moment; None when the child is gone."""
+        return _difference(proc.rss_bytes(self._pid), self._ready_bytes)
+
+    def cpu_now_ms(self) -> float | None:
+        """CPU time that the attempt has used so far; None when the child is gone."""
+        now_ms = proc.cpu_ms(self._pid)
+        return None if now_ms is None or self._cpu_ms is None else now_ms - self._cpu_ms
 
     def stop(self, *, is_alive: bool, total_cpu_ms: float | None = None) -> Usage:
         """The attempt is over.
@@ -44,14 +54,10 @@ class Meter:
             cpu_ms = max(0, round(now_ms - self._cpu_ms))
         growth = None
         if is_alive:
-            before, self._rss_bytes = self._rss_bytes, self._read_rss()
-            if before is not None and self._rss_bytes is not None:
-                growth = self._rss_bytes - before
+            before, self._rss_bytes = self._rss_bytes, proc.rss_bytes(self._pid)
+            growth = _difference(self._rss_bytes, before)
         return Usage(wall_ms, cpu_ms, growth)
 
-    def _read_rss(self) -> int | None:
-        try:
-            self._process = self._process or psutil.Process(self._pid)
-            return int(self._process.memory_info().rss)
-        except psutil.Error:
-            return None
+
+def _difference(now: int | None, before: int | None) -> int | None:
+    return None if now is None or before is None else now - before

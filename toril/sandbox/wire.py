@@ -1,18 +1,23 @@
 """The child's end of the data socket: whole frames out, frames in, and the signal that interrupts.
 
 SIGTERM interrupts a running processor: the handler reads the pending CANCEL frame for the reason
-and raises. While the main thread writes a frame the handler only takes a note and the writer raises
-when the frame is whole, so that no frame is ever torn. (A signal mask would not do: the kernel may
-deliver the signal to another thread, and Python still runs the handler in the main one.)
+and raises. While the main thread is in the middle of a frame the handler only takes a note and the
+reader or writer raises when the frame is whole, so that no frame is ever torn. (A signal mask would
+not do: the kernel may deliver the signal to another thread, and Python still runs the handler in
+the main one.)
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import select
 import signal
 import socket
+import struct
 import threading
-from typing import NoReturn
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
 
 from toril.errors import Cancelled, Interrupted, SoftTimeout
 from toril.sandbox.frames import (
@@ -24,7 +29,28 @@ from toril.sandbox.frames import (
     encode,
 )
 
-_REASONS: dict[str, type[BaseException]] = {"timed-out": SoftTimeout, "cancelled": Cancelled}
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+SOFT_TIMEOUT = "soft-timeout"
+"""The reason after which the processor may still return a result; it is raised once."""
+
+_REASONS: dict[str, type[BaseException]] = {
+    SOFT_TIMEOUT: SoftTimeout,
+    "timed-out": SoftTimeout,
+    "cpu-limit": SoftTimeout,
+    "cancelled": Cancelled,
+    "interrupted": Interrupted,
+}
+"""What is raised for a reason that a CANCEL frame gives."""
+
+_LOOK_MS = 50
+"""While a reply is waited for, how often it is looked whether somebody else has read it; chosen:
+the signal handler, and calls of other threads, read too."""
+
+NUMBER = struct.Struct("<I")
+"""In front of CALL and REPLY payloads: which reply belongs to which call."""
+
 _get_ident = threading.get_ident
 
 
@@ -34,32 +60,46 @@ class Wire:
     Attributes:
         running: user code runs now, so a CANCEL may be raised into it.
         sequence: the call at work; 0 between calls. What belongs to another call is not sent.
+        interrupt_task: while a coroutine is at work, what is called with a reason instead of
+            raising; else None.
     """
 
     def __init__(self, fd: int) -> None:
         self.running = False
         self.sequence = 0
+        self.interrupt_task: Callable[[str], None] | None = None
         self._socket = socket.socket(fileno=fd)
         self._send = self._socket.sendall
         self._receive = self._socket.recv_into
         self._main_thread = _get_ident()
-        self._lock = threading.Lock()
-        self._writing = False
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self._is_busy = False
         self._note = False
+        self._reason = ""
+        self._numbers = itertools.count(1)
+        self._replies: dict[int, bytes] = {}
+
+    def begin(self, sequence: int) -> None:
+        """The call `sequence` is at work."""
+        self._reason = ""
+        self._replies.clear()
+        self.sequence = sequence
+
+    def end(self) -> None:
+        """No call is at work."""
+        self.sequence = 0
 
     def send(self, frame_type: FrameType, sequence: int, payload: bytes = b"") -> None:
         """Write one whole frame; nothing when the call `sequence` is over."""
-        if _get_ident() != self._main_thread:
-            self._locked_send(frame_type, sequence, payload)
-            return
-        self._writing = True
-        try:
-            self._locked_send(frame_type, sequence, payload)
-        finally:
-            self._writing = False
-        if self._note:
-            self._note = False
-            self._raise_pending()
+        self.send_together(sequence, [(frame_type, payload)])
+
+    def send_together(self, sequence: int, frames: Sequence[tuple[FrameType, bytes]]) -> None:
+        """Write whole frames at once; nothing when the call `sequence` is over."""
+        data = b"".join([encode(frame_type, sequence, payload) for frame_type, payload in frames])
+        with self._uninterrupted(), self._write_lock:
+            if sequence == self.sequence:
+                self._send(data)
 
     def receive(self) -> Frame | None:
         """The next frame, however long it takes; None when the supervisor's end is closed."""
@@ -70,25 +110,100 @@ class Wire:
         payload = self._exactly(length)
         return None if payload is None else Frame(frame_type, sequence, payload)
 
+    def check(self) -> None:
+        """Raise what the supervisor wants of the running call, if it wants something.
+
+        A soft timeout is raised once, by this or by the signal; all else again and again.
+        """
+        if self.running and (self._is_readable() or self._reason):
+            self._read_pending()
+            self._raise_reason()
+
+    def call(self, sequence: int, request: bytes) -> bytes:
+        """Ask the supervisor and wait for its reply; an interrupt meanwhile is raised.
+
+        Raises:
+            RuntimeError: the call `sequence` is over.
+        """
+        number = next(self._numbers)
+        self.send(FrameType.CALL, sequence, NUMBER.pack(number) + request)
+        readable = select.poll()
+        readable.register(self._socket, select.POLLIN)
+        while number not in self._replies:
+            if sequence != self.sequence:
+                raise RuntimeError("the job is over")
+            readable.poll(_LOOK_MS)
+            if self._read_pending():
+                self._raise_reason()
+        return self._replies.pop(number)
+
     def on_sigterm(self, _signal: int, _stack: object) -> None:
         """Raise what the pending CANCEL frame says; without one, or between calls, do nothing."""
-        if self._writing:
+        if self._is_busy:
             self._note = True
         elif self.running:
-            self._raise_pending()
+            self._interrupt()
 
-    def _locked_send(self, frame_type: FrameType, sequence: int, payload: bytes) -> None:
-        with self._lock:
-            if sequence == self.sequence:
-                self._send(encode(frame_type, sequence, payload))
+    def raised_for(self, reason: str) -> BaseException:
+        """The exception for a reason."""
+        return _REASONS.get(reason, Interrupted)(reason)
 
-    def _raise_pending(self) -> None:
-        while self.running and self._is_readable():
-            frame = self.receive()
-            if frame is None:
-                _raise("interrupted")
-            if frame.type is FrameType.CANCEL and frame.sequence == self.sequence:
-                _raise(json.loads(frame.payload)["reason"])
+    @contextmanager
+    def _uninterrupted(self) -> Iterator[None]:
+        """In the main thread, hold an interrupt back until this is over."""
+        if _get_ident() != self._main_thread:
+            yield
+            return
+        self._is_busy = True
+        try:
+            yield
+        finally:
+            self._is_busy = False
+        if self._note:
+            self._note = False
+            if self.running:
+                self._interrupt()
+
+    def _interrupt(self) -> None:
+        if not self._read_pending():
+            return
+        if self.interrupt_task is None:
+            self._raise_reason()
+        else:
+            self.interrupt_task(self._reason)
+
+    def _read_pending(self) -> bool:
+        """Read what is there already; whether a reason to stop was in it."""
+        is_asked = False
+        with self._read_lock:
+            while self._is_readable():
+                was_busy, self._is_busy = self._is_busy, True
+                frame = self.receive()
+                self._is_busy = was_busy
+                is_asked = self._file(frame) or is_asked
+                if frame is None:
+                    break
+        return is_asked
+
+    def _file(self, frame: Frame | None) -> bool:
+        if frame is None:
+            self._reason = "interrupted"
+            return True
+        if frame.sequence != self.sequence:
+            return False
+        if frame.type is FrameType.CANCEL:
+            self._reason = json.loads(frame.payload)["reason"]
+            return True
+        if frame.type is FrameType.REPLY:
+            self._replies[NUMBER.unpack_from(frame.payload)[0]] = frame.payload[NUMBER.size :]
+        return False
+
+    def _raise_reason(self) -> None:
+        reason = self._reason
+        if reason == SOFT_TIMEOUT:
+            self._reason = ""
+        if reason:
+            _raise(self.raised_for(reason))
 
     def _is_readable(self) -> bool:
         try:
@@ -111,7 +226,3 @@ class Wire:
 def listen_for_interrupts(wire: Wire) -> None:
     """(Re)install the handler: a processor may have replaced it."""
     signal.signal(signal.SIGTERM, wire.on_sigterm)
-
-
-def _raise(reason: str) -> NoReturn:
-    raise _REASONS.get(reason, Interrupted)(reason)

@@ -21,6 +21,7 @@ _VERBS = {
     "run": "toril.supervisor.run",
     "add": "toril.supervisor.add",
     "demo": "toril.demo.main",
+    "embedded": "toril.supervisor.embedded_cli",
 }
 
 REDIS_HELP = (
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(verbs)
     _add_add(verbs)
     _add_demo(verbs)
+    _add_embedded(verbs)
     return parser
 
 
@@ -141,3 +143,12 @@ def _add_demo(verbs: argparse._SubParsersAction[_Parser]) -> None:
         help="show and prove what this does, on an embedded server, in under 30 s",
     )
     demo.add_argument("--json", action="store_true", help="the promises as JSON on standard output")
+
+
+def _add_embedded(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    embedded = verbs.add_parser(
+        "embedded",
+        help="tell of the embedded server, or stop it",
+        description="The server that `--redis embedded` starts goes on when toril has ended.",
+    )
+    embedded.add_argument("action", choices=("status", "stop"), metavar="status|stop")

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from toril.call import Outcome, Verdict
 from toril.errors import RedisUnavailable, TorilError
 from toril.events import JobSettled, SettlementRefused
-from toril.runtime.retry import Abandon, decide, words
+from toril.runtime.retry import Abandon, Fail, Retry, decide, words
 from toril.runtime.settling import Settled
 from toril.runtime.store import Ending
+from toril.units import MAX_DURATION_MS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,18 +131,26 @@ class Settlements:
 
 
 def _settled_event(queue: str, ending: Ending) -> JobSettled:
-    claim, outcome = ending.claim, ending.outcome
-    is_first = claim.attempts_started == 1
-    wait_ms = claim.processed_on_ms - claim.timestamp_ms if is_first else 0
+    claim, outcome, settlement = ending.claim, ending.outcome, ending.settlement
+    reason = settlement.reason if isinstance(settlement, Fail | Retry) else outcome.message
     return JobSettled(
         queue=queue,
         job_id=claim.id,
         name=claim.name,
         attempt=claim.attempts_started,
         verdict=outcome.verdict.value,
-        settled=words(ending.settlement),
-        wait_ms=max(wait_ms, 0),
+        settled=words(settlement),
+        wait_ms=_waited_ms(claim),
         run_ms=outcome.usage.wall_ms,
         cpu_ms=outcome.usage.cpu_ms,
-        reason=outcome.message,
+        reason=reason,
+        error_name=outcome.error_name,
     )
+
+
+def _waited_ms(claim: Claim) -> int | None:
+    """From the job's creation to its first start; None where nobody can tell."""
+    waited_ms = claim.processed_on_ms - claim.timestamp_ms
+    if claim.attempts_started > 1 or not 0 <= waited_ms <= MAX_DURATION_MS:
+        return None
+    return waited_ms

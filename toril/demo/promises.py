@@ -1,4 +1,4 @@
-"""What the demo claims, each held against what Redis says afterwards; none is assumed."""
+"""What toril promises, each held against what Redis says afterwards; none is assumed."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """One promise and its evidence."""
+class Promise:
+    """One promise, and whether and by what evidence it was kept."""
 
     text: str
     holds: bool
     evidence: str
 
 
-def claims(stage: Stage) -> list[Claim]:
-    """Every claim of the demo, read back from Redis after the last job ended."""
+def promises(stage: Stage) -> list[Promise]:
+    """Every promise of the demo, read back from Redis after the last job ended."""
     return [_work(stage), _blocking(stage), _killed(stage), _memory(stage), _rate(stage)]
 
 
@@ -39,7 +39,7 @@ def _read(queue: Queue, job: Job) -> Job:
     return found
 
 
-def _work(stage: Stage) -> Claim:
+def _work(stage: Stage) -> Promise:
     wrong, files, lines, failed = 0, 0, 0, 0
     for added in stage.measured:
         job = _read(stage.work, added)
@@ -49,7 +49,7 @@ def _work(stage: Stage) -> Claim:
         if not is_failed:
             files += job.returnvalue["files"]
             lines += job.returnvalue["lines"]
-    return Claim(
+    return Promise(
         "every job of CPU-heavy Python has one final state; files that do not parse fail",
         not wrong and files > 0,
         f"{files} files, {lines} lines measured in {len(stage.measured)} jobs; "
@@ -66,7 +66,7 @@ def _parses(paths: list[str]) -> bool:
     return True
 
 
-def _blocking(stage: Stage) -> Claim:
+def _blocking(stage: Stage) -> Promise:
     job = _read(stage.work, stage.block)
     ran_ms = 1000 * job.returnvalue["seconds"] if job.returnvalue else 0
     holds = (
@@ -76,7 +76,7 @@ def _blocking(stage: Stage) -> Claim:
         and stage.lock_missing == 0
         and stage.lock_samples > 10 * BLOCK_S / 2
     )
-    return Claim(
+    return Promise(
         "a job that blocks in one C call for 3 times its lock runs exactly once",
         holds,
         f"blocked {format_ms(ran_ms)}, lock {format_ms(LOCK_MS)}; started {job.attempts_started}x, "
@@ -85,7 +85,7 @@ def _blocking(stage: Stage) -> Claim:
     )
 
 
-def _killed(stage: Stage) -> Claim:
+def _killed(stage: Stage) -> Promise:
     job = _read(stage.work, stage.victim)
     pid = job.returnvalue["pid"] if job.returnvalue else None
     holds = (
@@ -94,7 +94,7 @@ def _killed(stage: Stage) -> Claim:
         and stage.killed_pid is not None
         and pid != stage.killed_pid
     )
-    return Claim(
+    return Promise(
         "the job of a child that is killed -9 is done by another, and costs no attempt",
         holds,
         f"killed pid {stage.killed_pid}, done by pid {pid}; crashes {job.crashes}, "
@@ -102,13 +102,13 @@ def _killed(stage: Stage) -> Claim:
     )
 
 
-def _memory(stage: Stage) -> Claim:
+def _memory(stage: Stage) -> Promise:
     job = _read(stage.work, stage.hoard)
     began, ended = job.processed_on_ms or 0, job.finished_on_ms or 0
     others = [_read(stage.work, added) for added in stage.measured]
     beside = sum(began <= (other.finished_on_ms or 0) <= ended for other in others)
     verdict = job.verdict or ""
-    return Claim(
+    return Promise(
         "a job over its memory limit fails alone",
         job.state() == "failed" and verdict == Verdict.MEMORY_ERROR.value and beside > 0,
         f"limit {format_bytes(MEMORY_BYTES)}: {job.state()}, {verdict}; "
@@ -116,7 +116,7 @@ def _memory(stage: Stage) -> Claim:
     )
 
 
-def _rate(stage: Stage) -> Claim:
+def _rate(stage: Stage) -> Promise:
     jobs = [_read(stage.limited, added) for added in stage.ticks]
     starts = sorted(job.processed_on_ms or 0 for job in jobs)
     workers = {job.processed_by for job in jobs}
@@ -125,7 +125,7 @@ def _rate(stage: Stage) -> Claim:
         for first in range(len(starts))
         for last in range(first, len(starts))
     )
-    return Claim(
+    return Promise(
         f"a rate limit of {LIMIT.tokens} a second (burst {LIMIT.burst}) binds both supervisors",
         excess <= 0 and len(workers) > 1 and all(job.state() == "completed" for job in jobs),
         f"{len(jobs)} jobs in {format_ms(starts[-1] - starts[0])} by {len(workers)} supervisors; "

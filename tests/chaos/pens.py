@@ -1,0 +1,196 @@
+"""The stage of a chaos run: one server, three supervisors, each behind a proxy of its own.
+
+Everything here ends with the run: servers, supervisors and proxies are closed in any case.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import psutil
+
+from tests.chaos.ledger import note, start_ticks
+from tests.support.fault_proxy import FaultProxy
+from tests.support.servers import RedisServer
+from tests.support.toril import TorilRun
+
+if TYPE_CHECKING:
+    import sqlite3
+
+QUEUE = "chaos"
+EXIT_S = 40.0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the queue is worked with.
+
+    Attributes:
+        lock_ms: how long a lock holds.
+        sweep_ms: between looks for stalled jobs.
+        concurrency: children of each supervisor.
+        tokens_per_s: of the rate limit.
+        burst: of the rate limit.
+        max_crashes: of one job.
+        timeout_ms: of one attempt.
+    """
+
+    lock_ms: int = 1500
+    sweep_ms: int = 500
+    concurrency: int = 3
+    tokens_per_s: int = 60
+    burst: int = 30
+    max_crashes: int = 4
+    timeout_ms: int = 6000
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """On the command line; stalls are not bounded, so that no job fails for the faults."""
+        return (
+            *("--concurrency", str(self.concurrency), "--memory", "64MiB"),
+            *("--lock-duration", f"{self.lock_ms}ms", "--stalled-interval", f"{self.sweep_ms}ms"),
+            *("--max-stalled", "1000", "--max-crashes", str(self.max_crashes)),
+            *("--rate-limit", f"{self.tokens_per_s}/1s", "--burst", str(self.burst)),
+            *("--timeout", f"{self.timeout_ms}ms", "--jobs-per-child", "40"),
+            *("--drain-timeout", "1s", "--env", "CHAOS_LEDGER"),
+        )
+
+
+class Pen:
+    """One supervisor after the other, in one place, through one proxy."""
+
+    def __init__(self, number: int, proxy: FaultProxy, terms: Terms) -> None:
+        self.name = f"supervisor {number}"
+        self.proxy = proxy
+        self.past: list[TorilRun] = []
+        self._terms = terms
+        self.run = self._started()
+
+    @property
+    def pid(self) -> int:
+        """Of the supervisor that is there now."""
+        return self.run.process.pid
+
+    @property
+    def worker(self) -> str:
+        """Its name, as jobs carry it."""
+        return f"{socket.gethostname()}-{self.pid}"
+
+    def zygotes(self) -> list[psutil.Process]:
+        """Its zygote, or none while there is none."""
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(self.pid).children()
+        return []
+
+    def children(self) -> list[psutil.Process]:
+        """Its children."""
+        found = []
+        for zygote in self.zygotes():
+            with suppress(psutil.NoSuchProcess):
+                found += zygote.children()
+        return found
+
+    def restart(self) -> None:
+        """Another takes the place of one that was killed or told to stop."""
+        self.end()
+        self.run = self._started()
+
+    def end(self) -> int:
+        """Wait for its end; its exit code."""
+        try:
+            code = self.run.exit_code(EXIT_S)
+        except subprocess.TimeoutExpired:
+            code = -1
+        self.run.__exit__()
+        return code
+
+    def _started(self) -> TorilRun:
+        run = TorilRun(QUEUE, "tests.chaos.jobs:processor", self.proxy.url, *self._terms.flags)
+        self.past.append(run)
+        return run
+
+
+class Stage:
+    """All of it; a context manager.
+
+    Args:
+        home: an empty directory, for what is written.
+        ledger: of the run.
+        terms: what the queue is worked with.
+        pens: so many supervisors.
+    """
+
+    def __init__(self, home: Path, ledger: sqlite3.Connection, terms: Terms, pens: int = 3) -> None:
+        self.home = home
+        self.ledger = ledger
+        self.terms = terms
+        self.pens: list[Pen] = []
+        self.stopped: set[int] = set()
+        self._count = pens
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.server = stack.enter_context(RedisServer(data_dir=self.home, append_only=True))
+            self._keep_every_event()
+            self.producers_proxy = self._proxy(stack, "producers")
+            for number in range(1, self._count + 1):
+                pen = Pen(number, self._proxy(stack, str(number)), self.terms)
+                stack.callback(lambda pen=pen: pen.run.__exit__())
+                self.pens.append(pen)
+            stack.callback(self.calm)
+            for pen in self.pens:
+                pen.run.ready()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._stack.close()
+
+    @property
+    def proxies(self) -> list[FaultProxy]:
+        """Every way to the server."""
+        return [self.producers_proxy, *(pen.proxy for pen in self.pens)]
+
+    def note_processes(self) -> None:
+        """Write down which processes there are now, to be looked for at the end."""
+        for pen in self.pens:
+            for what, found in (("zygote", pen.zygotes()), ("child", pen.children())):
+                for process in found:
+                    if (ticks := start_ticks(process.pid)) is not None:
+                        note(self.ledger, "process", process.pid, ticks, f"{what} of {pen.name}")
+
+    def stop(self, pid: int) -> None:
+        """SIGSTOP; `calm` and `go_on` end it."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            self.stopped.add(pid)
+
+    def go_on(self, pid: int) -> None:
+        """SIGCONT."""
+        self.stopped.discard(pid)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    def calm(self) -> None:
+        """No fault is under way any more."""
+        for pid in list(self.stopped):
+            self.go_on(pid)
+        for proxy in self.proxies:
+            proxy.heal()
+
+    def _proxy(self, stack: ExitStack, name: str) -> FaultProxy:
+        folder = self.home / name
+        folder.mkdir()
+        return stack.enter_context(FaultProxy(self.server.socket_path, folder))
+
+    def _keep_every_event(self) -> None:
+        with self.server.connect() as client:
+            client.hset(f"bull:{QUEUE}:meta", "opts.maxLenEvents", 10_000_000)
