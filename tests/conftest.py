@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register our marker; forget settings of the developer's shell that the CLI would obey."""
     config.addinivalue_line("markers", "servers(kind, ...): server kinds this test runs against")
     for name in [name for name in os.environ if name.startswith("TORIL_")]:
-        if name != "TORIL_REQUIRE":
+        if name not in {"TORIL_REQUIRE", "TORIL_CHAOS_SEED"}:
             del os.environ[name]
 
 

@@ -97,6 +97,49 @@ class WaitTimeout(TorilError, TimeoutError):
         self.timeout_s = timeout_s
 
 
+class JobNotInState(TorilError):
+    """What was asked of a job does not fit where it is; nothing changed.
+
+    Attributes:
+        job_id: the job.
+        state: where it is.
+        expected: where it would have to be.
+    """
+
+    def __init__(self, job_id: str, state: str, expected: str) -> None:
+        super().__init__(f"job {job_id} is {state}; expected {expected}. Ask state() first")
+        self.job_id = job_id
+        self.state = state
+        self.expected = expected
+
+
+class JobLocked(TorilError):
+    """The job, or a child of it that is still to end, is being processed; nothing changed."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"job {job_id}, or one of its children, is being processed and cannot be removed; "
+            "wait for its end, or cancel it"
+        )
+        self.job_id = job_id
+
+
+class JobNotRemovable(TorilError):
+    """The job cannot be removed as it stands; nothing changed."""
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        super().__init__(f"job {job_id} cannot be removed: {reason}")
+        self.job_id = job_id
+
+
+class QueueActive(TorilError):
+    """The queue cannot be destroyed while its jobs run, or somebody resumes it."""
+
+    def __init__(self, queue: str, reason: str) -> None:
+        super().__init__(f"queue {queue!r} cannot be obliterated: {reason}")
+        self.queue = queue
+
+
 class RedisUnavailable(TorilError, ConnectionError):
     """Redis cannot be reached, or cannot take writes now; trying again later may work."""
 

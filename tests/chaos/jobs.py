@@ -45,7 +45,7 @@ class Kind:
     """
 
     weight: int
-    seconds: tuple[float, float] = (0.0, 0.06)
+    seconds: tuple[float, float] = (0.01, 0.15)
     how: str = "sleep"
     harm: str = ""
     harmed: int = 0
@@ -63,7 +63,7 @@ _ONCE_AGAIN = {"attempts": 2, "backoff": Backoff.fixed("100ms")}
 
 KINDS: dict[str, Kind] = {
     "ok": Kind(30),
-    "slow": Kind(15, (0.1, 0.4)),
+    "slow": Kind(15, (0.2, 0.7)),
     "spin": Kind(8, (0.02, 0.08), "spin"),
     "block": Kind(2, (1.0, 1.2), "block"),
     "chatty": Kind(5, (0.05, 0.1), "chat"),
@@ -79,7 +79,7 @@ KINDS: dict[str, Kind] = {
     "poison": Kind(1, harm="crash", harmed=ALWAYS),
     "over-memory": Kind(3, harm="memory", harmed=ALWAYS),
     "hang": Kind(1, harm="hang", harmed=ALWAYS),
-    "daemon": Kind(2, (0.05, 0.2), harm="daemon", harmed=1),
+    "daemon": Kind(3, (0.1, 0.4), harm="daemon", harmed=1),
 }
 
 

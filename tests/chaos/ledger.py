@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 BUSY_S = 30.0
-"""How long a writer waits for the others; chosen: a stopped process may hold the file for seconds."""
+"""How long a writer waits for the others; chosen: a stopped process may hold it for long."""
 
 SCHEMA = """
 CREATE TABLE submitted (ticket TEXT PRIMARY KEY, kind TEXT, delay_ms INT, at_ms REAL);
@@ -68,7 +68,7 @@ def open_ledger(path: Path | str) -> sqlite3.Connection:
 def note(ledger: sqlite3.Connection, table: str, *values: object) -> None:
     """Append one row; its values in the order of the table's columns."""
     marks = ", ".join("?" * len(values))
-    ledger.execute(f"INSERT INTO {table} VALUES ({marks})", values)  # noqa: S608 - our own names
+    ledger.execute(f"INSERT INTO {table} VALUES ({marks})", values)
 
 
 def write_guarded(ledger: sqlite3.Connection, ticket: str, attempt: int) -> bool:

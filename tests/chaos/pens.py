@@ -11,7 +11,6 @@ import socket
 import subprocess
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import psutil
@@ -23,6 +22,7 @@ from tests.support.toril import TorilRun
 
 if TYPE_CHECKING:
     import sqlite3
+    from pathlib import Path
 
 QUEUE = "chaos"
 EXIT_S = 40.0
@@ -45,8 +45,8 @@ class Terms:
     lock_ms: int = 1500
     sweep_ms: int = 500
     concurrency: int = 3
-    tokens_per_s: int = 60
-    burst: int = 30
+    tokens_per_s: int = 30
+    burst: int = 15
     max_crashes: int = 4
     timeout_ms: int = 6000
 

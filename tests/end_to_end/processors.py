@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from toril import Unrecoverable
+from toril import Delayed, RateLimited, SoftTimeout, Unrecoverable
 
 if TYPE_CHECKING:
     from toril import SandboxedJob
@@ -123,7 +123,56 @@ def kill_zygote_once(job: SandboxedJob) -> int:
     return int(job.attempts_started)
 
 
+def ignore_everything(job: SandboxedJob) -> None:
+    """Catches whatever is raised in it, again and again."""
+    until = time.monotonic() + job.data["seconds"]
+    while time.monotonic() < until:
+        try:
+            time.sleep(0.1)
+        except BaseException:  # noqa: BLE001 - that is what it is for
+            continue
+
+
+def spin_in_c(job: SandboxedJob) -> None:
+    """Hold the GIL in one call of C that computes for minutes."""
+    del job
+    sum(range(10**11))
+
+
+def later(job: SandboxedJob) -> int:
+    if job.attempts_started == 1:
+        raise Delayed("200ms")
+    return int(job.attempts_started)
+
+
+def hold(job: SandboxedJob) -> int:
+    if job.attempts_started == 1:
+        raise RateLimited("500ms")
+    return int(job.attempts_started)
+
+
+def parent(job: SandboxedJob) -> str:
+    """Adds a job to its own queue."""
+    return str(job.add("echo", {"from": job.id}, delay="100ms"))
+
+
+def soft(job: SandboxedJob) -> str:
+    """Tidies up when its soft time is over, and still has a result."""
+    del job
+    try:
+        time.sleep(60)
+    except SoftTimeout:
+        return "tidied up"
+    return "never"
+
+
 processors = {
+    "later": later,
+    "hold": hold,
+    "parent": parent,
+    "soft": soft,
+    "ignore-everything": ignore_everything,
+    "spin-in-c": spin_in_c,
     "chat": chat,
     "kill-zygote-once": kill_zygote_once,
     "echo": echo,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,14 @@ def slow(job: SandboxedJob) -> str:
     return "slept"
 
 
+def odd(job: SandboxedJob) -> Any:
+    """Report and return whatever the expression of the job's data makes."""
+    value = eval(job.data["value"])
+    with contextlib.suppress(Exception):
+        job.update_progress(value)
+    return value
+
+
 processors = {
     "echo": echo,
     "nothing": nothing,
@@ -66,4 +75,5 @@ processors = {
     "progress": progress,
     "update-data": update_data,
     "slow": slow,
+    "odd": odd,
 }

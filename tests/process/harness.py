@@ -20,10 +20,11 @@ from toril.sandbox.levels import Level
 from toril.sandbox.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from toril.sandbox.handle import Child
     from toril.sandbox.listener import ChildExit
+    from toril.sandbox.reply import Reply
 
 ROOT = Path(__file__).parents[2]
 GOOD = "tests.process.processors.good:processors"
@@ -39,6 +40,8 @@ class Heard:
     data: list[Any] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     exits: list[ChildExit] = field(default_factory=list)
+    stacks: list[str] = field(default_factory=list)
+    calls: list[tuple[str, Any]] = field(default_factory=list)
     idles: int = 0
     order: list[str] = field(default_factory=list)
 
@@ -54,6 +57,8 @@ class Pen:
     def __init__(self) -> None:
         self.heard: dict[Child, Heard] = defaultdict(Heard)
         self.zygote_ends: list[str] = []
+        self.zygote_log: list[tuple[str, str]] = []
+        self.answer: Callable[[Child, Reply], None] = lambda _child, reply: reply.give("12")
         self._changed = asyncio.Event()
 
     def on_idle(self, child):
@@ -65,12 +70,25 @@ class Pen:
         self._note(child, "progress")
 
     def on_log(self, child, call, stream, lines):
+        if child is None:
+            self.zygote_log += [(stream, line) for line in lines]
+            self._changed.set()
+            return
         self.heard[child].log += [(stream, line) for line in lines]
         self._note(child, "log")
 
     def on_update_data(self, child, call, value):
         self.heard[child].data.append(json.loads(value))
         self._note(child, "data")
+
+    def on_stack(self, child, call, text):
+        self.heard[child].stacks.append(text)
+        self._note(child, "stack")
+
+    def on_call(self, child, call, method, payload, reply):
+        self.heard[child].calls.append((method, json.loads(payload)))
+        self.answer(child, reply)
+        self._note(child, "call")
 
     def on_outcome(self, child, call, outcome):
         self.heard[child].outcomes.append(outcome)
@@ -114,6 +132,11 @@ class Pen:
         await self.until(lambda: self.heard[child].lines("log"))
         return child
 
+    async def deep_in_work(self, child: Child) -> None:
+        """Wait until a spinning job has used some CPU time."""
+        while child.process.meter.cpu_now_ms() < 30:  # noqa: ASYNC110 - a clock has no event
+            await asyncio.sleep(0.005)
+
     async def finish(self, child: Child) -> Outcome:
         heard = self.heard[child]
         await self.until(lambda: len(heard.outcomes) == child.jobs_run)
@@ -143,7 +166,7 @@ def call_of(name: str, data: Any = None, *, raw: bytes | None = None, **header: 
 
 
 def spec_of(processor: str, *, folder: Path | None = None, **changes: Any) -> ZygoteSpec:
-    names = {"env_names", "threads", "nice", "level", "working_directory"}
+    names = {"env_names", "threads", "nice", "level", "working_directory", "import_in", "preload_s"}
     limits = {name: value for name, value in changes.items() if name not in names}
     return ZygoteSpec(
         queue="cattle",
@@ -155,6 +178,8 @@ def spec_of(processor: str, *, folder: Path | None = None, **changes: Any) -> Zy
         env_names=changes.get("env_names", ()),
         threads=changes.get("threads", 1),
         nice=changes.get("nice", 5),
+        import_in=changes.get("import_in", "zygote"),
+        preload_s=changes.get("preload_s", 60.0),
     )
 
 

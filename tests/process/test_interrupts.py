@@ -174,17 +174,6 @@ async def test_retired_child_ends_after_its_job():
     assert (other_exit.expected, other_exit.ran) == (True, 0)
 
 
-async def test_child_retires_itself_after_its_last_job():
-    async with pen(max_jobs=3) as p:
-        child = await p.child()
-        for number in range(3):
-            await p.run("echo", number, child=child)
-        end = await p.gone(child)
-
-    assert (end.expected, end.ran) == (True, 3)
-    assert p.heard[child].idles == 3
-
-
 async def test_child_that_was_killed_while_idle_is_told_of():
     async with pen() as p:
         child = await p.child()

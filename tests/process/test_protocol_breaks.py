@@ -24,6 +24,10 @@ RULES = {
     "not-utf8": "result is not JSON",
     "error-shape": "ERROR frame is malformed",
     "progress": "progress is not JSON",
+    "call": "CALL frame is malformed",
+    "call-number": "CALL frame is malformed",
+    "usage": "USAGE frame is malformed",
+    "delay": "a delay outside 0 to 10 years",
 }
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 
-from tests.process.harness import HOSTILE, is_alive, pen
+import pytest
+
+from tests.process.harness import HOSTILE, ROOT, is_alive, pen
 from toril.call import Verdict
 
 
@@ -71,3 +76,57 @@ def test_supervisor_adopts_and_sweeps_strangers_only():
     )
 
     assert run.stdout.split() == ["True", "1", "True", "0"]
+
+
+@contextmanager
+def supervised(job: str):
+    """A supervisor of its own process; the supervisor, and the pids below it."""
+    argv = [sys.executable, "-m", "tests.process.supervised", job]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT) as supervisor:
+        pids = [int(word) for word in supervisor.stdout.readline().split()]
+        try:
+            yield supervisor, pids
+        finally:
+            supervisor.kill()
+
+
+@pytest.mark.parametrize("job", ["ignore_everything", "daemonise_and_wait"])
+def test_nothing_outlives_a_killed_supervisor(job):
+    """Zygote, child, and what the child started in a session of its own."""
+    with supervised(job) as (supervisor, pids):
+        pidfds = [os.pidfd_open(pid) for pid in pids]
+        supervisor.kill()
+        for pidfd in pidfds:
+            _await_death(pidfd)
+
+    assert len(pids) == (3 if job == "daemonise_and_wait" else 2)
+
+
+def test_nothing_outlives_a_killed_zygote_whose_supervisor_sweeps():
+    with supervised("daemonise_and_wait") as (supervisor, pids):
+        os.kill(pids[0], signal.SIGKILL)
+        said = supervisor.stdout.readline()
+        left = [pid for pid in pids if is_alive(pid)]
+
+    assert said == "swept\n"
+    assert (len(pids), left) == (3, [])
+
+
+def test_zygote_that_cannot_hear_of_its_supervisors_death_goes_when_it_wakes():
+    """It is stopped when its supervisor dies: the closed socket is there when it runs again."""
+    with supervised("daemonise_and_wait") as (supervisor, pids):
+        pidfds = [os.pidfd_open(pid) for pid in pids]
+        os.kill(pids[0], signal.SIGSTOP)
+        supervisor.kill()
+        supervisor.wait()
+        os.kill(pids[0], signal.SIGCONT)
+        for pidfd in pidfds:
+            _await_death(pidfd)
+
+
+def _await_death(pidfd: int) -> None:
+    """Fails by the test's own time limit when the process lives on."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    assert poll.poll(10_000), "still alive"
+    os.close(pidfd)

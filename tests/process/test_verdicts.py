@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -99,17 +100,31 @@ async def test_missing_variable_names_the_setting_that_lets_it_through():
     assert "--env IMAGE_BUCKET" in outcome.message
 
 
-async def test_data_that_is_not_json_is_unreadable_once_it_is_looked_at():
+@pytest.mark.parametrize("name", ["echo", "ignore_data"])
+@pytest.mark.parametrize(
+    "raw", [b"{'a': 1}", b"", b"NaN", b'{"a": -Infinity}', b'"\xff"', b"[" * 100_000]
+)
+async def test_data_that_is_not_json_is_unreadable_whether_it_is_looked_at_or_not(name, raw):
     async with pen() as p:
         child = await p.child()
-        child.run(call_of("echo", raw=b"{'a': 1}"))
-        looked = await p.finish(child)
-        child.run(call_of("ignore_data", raw=b"{'a': 1}"))
-        ignored = await p.finish(child)
+        child.run(call_of(name, raw=raw))
+        outcome = await p.finish(child)
+        again = await p.run("echo", 1, child=child)
 
-    assert looked.verdict is Verdict.UNREADABLE
-    assert "not JSON" in looked.message
-    assert ignored.verdict is Verdict.RETURNED
+    assert outcome.verdict is Verdict.UNREADABLE
+    assert outcome.message.startswith("job data is not JSON: ")
+    assert outcome.stack == ""
+    assert again.verdict is Verdict.RETURNED
+
+
+async def test_options_that_are_not_json_are_unreadable():
+    async with pen() as p:
+        child = await p.child()
+        child.run(dataclasses.replace(call_of("echo"), header=b'{"id": "7", "opts": {broken}}'))
+        outcome = await p.finish(child)
+
+    assert outcome.verdict is Verdict.UNREADABLE
+    assert outcome.message.startswith("job options are not JSON: ")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +238,7 @@ async def test_crash_is_told_with_its_signal_and_the_last_of_stderr(name, signal
         end = await p.gone(child)
 
     assert outcome.verdict is Verdict.CRASHED
-    assert outcome.message.startswith(f"crashed by {signal_name}")
+    assert outcome.message.startswith(f"died of {signal_name}")
     assert outcome.detail["signal"] == signal_name
     assert says in outcome.detail.get("stderr", "")
     assert end.reason is Verdict.CRASHED

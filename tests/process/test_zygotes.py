@@ -6,10 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -82,12 +79,6 @@ async def test_import_that_misses_a_variable_names_the_setting(tmp_path):
     assert "--env IMAGE_BUCKET" in error.remedy
 
 
-async def test_async_processor_is_refused_for_now(tmp_path):
-    (tmp_path / "waits.py").write_text("async def process(job): pass\n")
-    with pytest.raises(ProcessorImportError, match="is async"):
-        await Zygote.start(spec_of("waits:process", folder=tmp_path), Pen())
-
-
 @pytest.mark.parametrize(
     ("source", "what"),
     [
@@ -118,9 +109,34 @@ async def test_thread_that_an_import_starts_is_refused_and_its_module_named(tmp_
     )
     error = await refused(tmp_path, "import busy_library\n")
 
-    assert "importing busy_library" in error.reason
+    assert "importing busy_library (for under_test) started the other" in error.reason
     assert "2 threads" in error.reason
     assert LATER in error.remedy
+    assert "later version" not in error.remedy
+
+
+async def test_thread_of_the_processor_module_itself_names_that_module(tmp_path):
+    source = (
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()"
+    )
+    error = await refused(tmp_path, source)
+
+    assert "importing under_test started the other" in error.reason
+    assert "threading" not in error.reason
+
+
+@pytest.mark.parametrize("statement", ["from pack import inner", "import pack.inner"])
+async def test_thread_of_a_module_in_a_package_names_it_in_full(tmp_path, statement):
+    package = tmp_path / "pack"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "inner.py").write_text("from . import deep\n")
+    (package / "deep.py").write_text(
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    error = await refused(tmp_path, f"{statement}\n")
+
+    assert "importing pack.deep (for under_test)" in error.reason
 
 
 async def test_thread_that_starts_later_stops_the_forks(tmp_path):
@@ -161,14 +177,18 @@ async def test_read_only_file_of_a_module_stays_open_in_every_child(tmp_path):
     assert read == [b'"one\\n"', b'"one\\n"']
 
 
-async def test_words_of_an_import_are_not_said_twice(tmp_path, capfd):
-    path = write_module(tmp_path, "greets", "print('imported', end='')\n")
+async def test_words_of_an_import_are_log_lines_of_the_queue_and_said_once(tmp_path, capfd):
+    source = "import sys\nprint('imported', end='')\nprint('loud', file=sys.stderr)\n"
+    path = write_module(tmp_path, "greets", source)
     async with pen(path, folder=tmp_path) as p:
+        before_the_first_child = list(p.zygote_log)
         await p.run("x")
         await p.run("x")
         said = capfd.readouterr()
 
-    assert (said.out, said.err) == ("", "imported")
+    assert sorted(before_the_first_child) == [("stderr", "loud"), ("stdout", "imported")]
+    assert p.zygote_log == before_the_first_child
+    assert (said.out, said.err) == ("", "")
 
 
 @pytest.mark.parametrize("level", [Level.RESTRICTED, Level.STRICT])
@@ -262,39 +282,3 @@ async def test_result_that_was_sent_before_its_zygote_died_counts():
     await made.until(lambda: made.zygote_ends)
 
     assert made.heard[child].outcomes[0].verdict is Verdict.RETURNED
-
-
-_SUPERVISOR = """
-import asyncio, sys, uvloop
-from tests.process.harness import HOSTILE, Pen, spec_of
-from toril.sandbox.launcher import Zygote
-async def main():
-    pen = Pen()
-    pen.zygote = await Zygote.start(spec_of(HOSTILE), pen)
-    child = await pen.begin_and_hear("ignore_everything")
-    print(pen.zygote.pid, child.pid, flush=True)
-    await asyncio.Event().wait()
-uvloop.run(main())
-"""
-
-
-def test_nothing_outlives_a_killed_supervisor():
-    with subprocess.Popen(
-        [sys.executable, "-c", _SUPERVISOR], stdout=subprocess.PIPE, text=True
-    ) as supervisor:
-        pids = [int(word) for word in supervisor.stdout.readline().split()]
-        pidfds = [os.pidfd_open(pid) for pid in pids]
-
-        supervisor.kill()
-
-        for pidfd in pidfds:
-            _await_death(pidfd)
-    assert len(pids) == 2
-
-
-def _await_death(pidfd: int) -> None:
-    """Fails by the test's own time limit when the process lives on."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    assert poll.poll(10_000), "still alive"
-    os.close(pidfd)

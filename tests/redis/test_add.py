@@ -199,7 +199,7 @@ def test_a_key_of_another_type_is_refused_before_anything_is_written(add, redis_
 @pytest.mark.parametrize("name", ["id", "pc"])
 def test_a_counter_that_is_no_integer_is_refused(add, redis_client, name):
     redis_client.set(BASE + name, "many")
-    with unchanged_keyspace(redis_client), pytest.raises(redis.ResponseError, match="integers"):
+    with unchanged_keyspace(redis_client), pytest.raises(redis.ResponseError, match="no integer"):
         add(NewJob("a"))
 
 

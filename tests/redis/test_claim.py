@@ -242,6 +242,16 @@ def test_limiter_without_expiry_does_not_block(lane: Lane) -> None:
     assert ids(lane.claim().claims) == ["1"]
 
 
+def test_limiter_in_its_last_millisecond_still_binds(lane: Lane) -> None:
+    """What passed then would be counted by a key that is about to go: in no window."""
+    lane.client.hset(lane.key("meta"), mapping={"max": 2, "duration": 3})
+    for n in range(1000):
+        lane.wait(f"j{n}")
+    for _ in range(300):
+        lane.claim(3)
+        assert int(lane.client.get(lane.key("limiter")) or 0) <= 2
+
+
 def test_max_without_duration_does_not_break_the_claim(lane: Lane) -> None:
     lane.client.hset(lane.key("meta"), "max", 1)
     lane.wait("1")

@@ -16,6 +16,7 @@ from tests.support.keyspace import Entry, snapshot
 from tests.support.lane import LOCK_MS, RAISED, RETURNED, Lane
 from toril.call import Outcome, Verdict
 from toril.errors import RedisUnavailable, TorilError
+from toril.runtime import changing
 from toril.runtime.asking import Ask, Asked, Cancellation
 from toril.runtime.claim import ClaimRequest, Marker, Renewed, Report
 from toril.runtime.limiter import RateLimit
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from tests.support.servers import RedisServer
     from toril.runtime.claim import Claim
+    from toril.runtime.dialog import Program
     from toril.runtime.retry import Settlement
 
 WRITING = [name for name in script_names() if "flags=no-writes" not in script(name).text]
@@ -90,7 +92,29 @@ class Line:
         await self.queue.add_bulk([NewJob("n", {"i": i}) for i in range(30)])
 
 
+def on_job(
+    program: Callable[..., Program[Any]], *args: Any, **options: Any
+) -> Callable[[Line], Awaitable[Any]]:
+    """An operation on one job, without reading it first."""
+    return lambda line: line.queue._driver.run(program(line.queue._base, *args, **options))
+
+
 CASES: dict[str, tuple[str, Callable[[Line], Awaitable[Any]]]] = {
+    "pause": ("pause", lambda line: line.queue.pause()),
+    "resume": ("resume", lambda line: line.queue.resume()),
+    "drain": ("drain", lambda line: line.queue.drain()),
+    "clean": ("clean", lambda line: line.queue.clean("0s", 2, "waiting")),
+    "obliterate": ("obliterate", lambda line: line.queue.obliterate(force=True)),
+    "promote all": ("promote_jobs", lambda line: line.queue.promote_jobs()),
+    "retry all": ("retry_jobs", lambda line: line.queue.retry_jobs()),
+    "promote one": ("promote_job", on_job(changing.promote, "later")),
+    "retry one": ("retry_job", on_job(changing.retry, "broken")),
+    "remove": ("remove", on_job(changing.remove, "a")),
+    "change delay": ("change_delay", on_job(changing.change_delay, "later", "1h")),
+    "change priority": ("change_priority", on_job(changing.change_priority, "b", 3)),
+    "update data": ("update_data", on_job(changing.update_data, "b", {"n": 1})),
+    "update progress": ("update_progress", on_job(changing.update_progress, "b", 50)),
+    "log": ("add_log", on_job(changing.log, "b", "line")),
     "queue adds": ("add", lambda line: line.queue.add("n", {"x": 1}, job_id="x")),
     "queue adds in bulk": ("add", Line.add_many),
     "job adds": ("add", lambda line: line.store.add("n", b"1", {"delay": "60s"})),
@@ -145,13 +169,17 @@ async def warm_line(lane: Lane, proxy: FaultProxy) -> AsyncIterator[Line]:
     held = lane.claim_new("1", opts='{"attempts":3}')
     for job_id in ("a", "b", "c"):
         lane.wait(job_id)
+    lane.delay("later", lane.now_ms + 10**9)
+    lane.client.zadd(lane.key("failed"), {lane.store("broken", failedReason="x"): 1})
     store = Store(proxy.url, "bull", "lane", worker_name="w")
-    await store.open()
-    await store._driver.run(store._producer.counts())
-    async with AsyncQueue("lane", redis=proxy.url) as queue:
-        await queue.counts()
-        yield Line(store, queue, held)
-    await store.close()
+    try:
+        await store.open()
+        await store._driver.run(store._producer.counts())
+        async with AsyncQueue("lane", redis=proxy.url) as queue:
+            await queue.counts()
+            yield Line(store, queue, held)
+    finally:
+        await store.close()
 
 
 _TIME = re.compile(rb"\d{13,}")

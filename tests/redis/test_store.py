@@ -166,6 +166,33 @@ async def test_read_only_server_is_unavailable(
     assert back.endings == [Settled.DONE]
 
 
+async def test_log_lines_that_were_refused_with_an_ending_come_again_whole(
+    private_server: Callable[..., RedisServer],
+) -> None:
+    server = private_server()
+    with server.connect() as client:
+        lane = Lane(client)
+        held = lane.claim_new()
+        async with open_store(server.url) as store:
+            await store.exchange([Report(held, log_lines=("a", "b"))])
+            both = [Report(held, log_lines=("c",))], [Ending(held, Complete(), RETURNED)]
+            client.replicaof("127.0.0.1", "1")
+            await store.exchange(*both)
+            client.replicaof("NO", "ONE")
+            await store.exchange(*both)
+            assert store._said == {}
+        assert client.lrange(lane.key("1:logs"), 0, -1) == [b"a", b"b", b"c"]
+
+
+async def test_what_a_lost_claim_said_is_forgotten(lane: Lane, redis_url: str) -> None:
+    held = lane.claim_new()
+    async with open_store(redis_url) as store:
+        await store.exchange([Report(held, log_lines=("a",))])
+        lane.client.set(lane.key("1:lock"), "somebody else")
+        await store.renew([held], LOCK_MS)
+        assert store._said == {}
+
+
 async def test_killed_server_is_unavailable_and_comes_back(
     private_server: Callable[..., RedisServer],
 ) -> None:

@@ -67,7 +67,6 @@ def test_a_request_key_is_reused_with_the_next_number_once_answered():
         add_calls("b:q:", prepared(1), range(1), RequestKey("n"))[0].command,
         reading.state_of("b:q:", "1"),
         reading.get_job("b:q:", "1"),
-        reading.log_lines("b:q:", "1"),
         reading.counts("b:q:"),
         limiter.set_limit("b:q:", limiter.RateLimit(1, 1, 1)),
         limiter.offer_limit("b:q:", None),

@@ -32,7 +32,8 @@ def test_pair_keeps_the_rules(state, event):
         assert action in {Action.NOTHING, Action.REJECT}
     if state in {State.KILLING, State.DEAD}:
         assert target in {state, State.DEAD, State.REAPED}, "a killed child does not come back"
-    if state in LIVE and event in {Event.KILL, Event.BROKE, Event.TIME_UP}:
+    is_zygotes = state is State.REQUESTED and event is Event.TIME_UP
+    if state in LIVE and event in {Event.KILL, Event.BROKE, Event.TIME_UP} and not is_zygotes:
         assert (target, action) == (State.KILLING, Action.KILL)
     if event is Event.REPORTED and state is not State.REAPED:
         assert (target, action) == (State.REAPED, Action.BURY), "a report ends every state"
@@ -48,6 +49,17 @@ def test_pair_keeps_the_rules(state, event):
 
 def test_child_is_buried_from_everywhere_but_once():
     assert {state for state, _ in where(Action.BURY)} == set(State) - {State.REAPED}
+
+
+def test_zygote_that_does_not_answer_is_accused():
+    """It owes an answer to a fork request, and a report of every death."""
+    silent = {State.REQUESTED, State.DEAD}
+    assert where(Action.ACCUSE) == {(state, Event.TIME_UP) for state in silent}
+
+
+def test_soft_timeout_lets_the_call_run_on():
+    assert where(Action.SEND_WARNING) == {(State.RUNNING, Event.WARN)}
+    assert TABLE[State.RUNNING, Event.WARN][0] is State.RUNNING
 
 
 def test_job_is_sent_from_idle_only():

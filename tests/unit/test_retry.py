@@ -114,10 +114,9 @@ def test_crash_delay_stays_within_bounds() -> None:
     assert settlement == Retry("why", MAX_DURATION_MS, Counts.CRASH)
 
 
-@pytest.mark.parametrize("verdict", [Verdict.INTERRUPTED, Verdict.LOST])
-def test_interruption_gives_the_job_back_without_limit(verdict: Verdict) -> None:
+def test_interruption_gives_the_job_back_without_limit() -> None:
     claim = replace(CLAIM, interruptions=1000, attempts_made=9)
-    assert after(verdict, claim) == GiveBack(Counts.INTERRUPTION)
+    assert after(Verdict.INTERRUPTED, claim) == GiveBack(Counts.INTERRUPTION)
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNAVAILABLE, Verdict.IMPORT_FAILED])
@@ -264,3 +263,16 @@ def test_jitter_takes_its_share_off(share: float, jitter: float, expected: int) 
 )
 def test_words(settlement: Settlement, expected: str) -> None:
     assert words(settlement) == expected
+
+
+@pytest.mark.parametrize(
+    ("interruptions", "delay_ms"), [(0, None), (1, None), (2, 1_000), (3, 2_000), (5, 8_000)]
+)
+def test_job_that_loses_its_zygote_again_and_again_leaves_the_front(interruptions, delay_ms):
+    """It costs no attempt all the same, and never fails for it."""
+    claim = Claim("1", "t:1", "x", interruptions=interruptions)
+    found = decide(claim, Outcome(Verdict.LOST), Policy(), 0.0)
+    if delay_ms is None:
+        assert found == GiveBack(Counts.INTERRUPTION)
+    else:
+        assert found == Retry("lost", delay_ms, Counts.INTERRUPTION)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from toril.call import Outcome, Verdict
+from toril.runtime import administering, changing
 from toril.runtime.asking import answer_stack, cancel_job
 from toril.runtime.claim import Claim, ClaimRequest, Marker, Report
 from toril.runtime.claiming import (
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 CLAIM = Claim("1", "t:1", "n")
 OUTCOME = Outcome(Verdict.RAISED)
-REFUSED_WHEN_FULL = {"add", "answer_stack", "report"}
+REFUSED_WHEN_FULL = {"add", "add_log", "answer_stack", "report", "update_data", "update_progress"}
 LONGEST_SCRIPT_LINES = 100
 
 every_script = pytest.mark.parametrize("name", script_names())
@@ -99,6 +100,21 @@ def test_production_never_passes_a_time_of_its_own() -> None:
         store_report("b:", Report(CLAIM), Said()),
         cancel_job("b:", "1"),
         answer_stack("b:", "0" * 32, "text"),
+        administering.clean_queue("b:", administering.Cleaning("failed", 0)),
+        administering.retry_some("b:", administering.Retrying("failed", 1)),
+        administering.drain_queue("b:", delayed=True),
+        administering.obliterate_queue("b:", is_first=True, force=True),
+        administering.pause_queue("b:"),
+        administering.resume_queue("b:"),
+        administering.promote_some("b:", 1),
+        changing.change_job_delay("b:", "1", 1),
+        changing.change_job_priority("b:", "1", 1, lifo=False),
+        changing.promote_job("b:", "1"),
+        changing.retry_job("b:", "1", "failed"),
+        changing.remove_job("b:", "1", with_children=True),
+        changing.update_job_data("b:", "1", b"1"),
+        changing.update_job_progress("b:", "1", b"1"),
+        changing.add_log_line("b:", "1", b"x", None),
         *(settle("b:", Ending(CLAIM, settlement, OUTCOME)) for settlement in settlements),
     ]
     for command in commands:

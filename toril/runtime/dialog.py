@@ -131,6 +131,20 @@ def send(packets: Sequence[Packet]) -> Program[list[Any]]:
     return (yield Send(tuple(packets)))
 
 
+def plain(*packets: Packet) -> Program[list[Any]]:
+    """Run commands that are no scripts, in one pipeline; only what may be executed twice.
+
+    Raises:
+        RedisUnavailable: still no connection after the last try.
+        RedisRefused: one of them was answered with an error.
+    """
+    replies = yield from send(packets)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
 def _failure(reply: Any) -> Exception | None:
     if isinstance(reply, NoScriptError):
         return RedisUnavailable("Redis forgets scripts as they are loaded")

@@ -43,9 +43,9 @@ class BlockingDriver:
         InvalidOption: a URL that cannot be used.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, client_name: str | None = None) -> None:
         # redis-py annotates its connections in part; what is read from them is checked by us.
-        self._pool: Any = open_pool(url)
+        self._pool: Any = open_pool(url, client_name=client_name)
         self._server = server_name(url)
         self.slice_ms = slice_ms(self._pool)
 
@@ -105,8 +105,8 @@ class AsyncDriver:
         InvalidOption: a URL that cannot be used.
     """
 
-    def __init__(self, url: str) -> None:
-        self._pool: Any = open_async_pool(url)
+    def __init__(self, url: str, *, client_name: str | None = None) -> None:
+        self._pool: Any = open_async_pool(url, client_name=client_name)
         self._server = server_name(url)
         self.slice_ms = slice_ms(self._pool)
         self._turns = asyncio.Semaphore(MAX_EXCHANGES)

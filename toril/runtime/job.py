@@ -1,4 +1,7 @@
-"""`Job` and `AsyncJob`: a job as it was at one moment, and what can be asked about it."""
+"""`Job` and `AsyncJob`: a job as it was at one moment, and what can be asked of it and done to it.
+
+Their methods are programs (`changing.py`, `listing.py`), the same for both.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import time
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from toril.runtime import reading
-from toril.runtime.dialog import call
+from toril.runtime import changing, listing
+from toril.runtime.methods import on_async_job, on_job
 from toril.runtime.reading import JobRecord
 from toril.runtime.waiting import wait
 from toril.units import duration_ms
@@ -46,13 +49,17 @@ class Job(JobRecord):
         driver = self._driver
         return driver.run(wait(self._base, self.id, timeout_s, time.monotonic, driver.slice_ms))
 
-    def state(self) -> str:
-        """Where it is now: one of `counts`' names, `unknown`, or `gone`."""
-        return self._driver.run(call(reading.state_of(self._base, self.id))).state
-
-    def logs(self) -> list[str]:
-        """Its log lines, oldest first."""
-        return self._driver.run(call(reading.log_lines(self._base, self.id)))
+    state = on_job(listing.get_job_state)
+    logs = on_job(listing.logs)
+    log = on_job(changing.log)
+    clear_logs = on_job(changing.clear_logs)
+    update_data = on_job(changing.update_data)
+    update_progress = on_job(changing.update_progress)
+    change_delay = on_job(changing.change_delay)
+    change_priority = on_job(changing.change_priority)
+    promote = on_job(changing.promote)
+    retry = on_job(changing.retry)
+    remove = on_job(changing.remove)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +88,17 @@ class AsyncJob(JobRecord):
         program = wait(self._base, self.id, timeout_s, time.monotonic, driver.slice_ms)
         return await driver.run(program)
 
-    async def state(self) -> str:
-        """Where it is now: one of `counts`' names, `unknown`, or `gone`."""
-        return (await self._driver.run(call(reading.state_of(self._base, self.id)))).state
-
-    async def logs(self) -> list[str]:
-        """Its log lines, oldest first."""
-        return await self._driver.run(call(reading.log_lines(self._base, self.id)))
+    state = on_async_job(listing.get_job_state)
+    logs = on_async_job(listing.logs)
+    log = on_async_job(changing.log)
+    clear_logs = on_async_job(changing.clear_logs)
+    update_data = on_async_job(changing.update_data)
+    update_progress = on_async_job(changing.update_progress)
+    change_delay = on_async_job(changing.change_delay)
+    change_priority = on_async_job(changing.change_priority)
+    promote = on_async_job(changing.promote)
+    retry = on_async_job(changing.retry)
+    remove = on_async_job(changing.remove)
 
 
 def _values(record: JobRecord) -> tuple[Any, ...]:

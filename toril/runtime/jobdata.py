@@ -34,8 +34,13 @@ _NESTING = (dict, list, tuple)
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def data_text(data: Any, limit_bytes: int = MAX_DATA_BYTES) -> bytes:
+def data_text(data: Any, limit_bytes: int = MAX_DATA_BYTES, *, what: str = "job data") -> bytes:
     """UTF-8 JSON text of a job's data; `{}` for None.
+
+    Args:
+        data: the data.
+        limit_bytes: longest text.
+        what: the data's name in messages.
 
     Raises:
         InvalidJobData: not JSON; names the place and the type.
@@ -46,15 +51,15 @@ def data_text(data: Any, limit_bytes: int = MAX_DATA_BYTES) -> bytes:
     try:
         text = data.text if isinstance(data, JsonText) else _encode(data).encode()
     except RecursionError:
-        raise InvalidJobData("job data is nested too deeply; expected fewer levels") from None
+        raise InvalidJobData(f"{what} is nested too deeply; expected fewer levels") from None
     except (TypeError, ValueError) as error:
-        raise InvalidJobData(f"job data is not JSON: {_fault(data) or error}") from None
+        raise InvalidJobData(f"{what} is not JSON: {_fault(data) or error}") from None
     if not isinstance(data, JsonText) and _has_odd_key(data):
         # The encoder would turn 1, None or True into text, which comes back as another key.
-        raise InvalidJobData(f"job data is not JSON: {_fault(data)}")
+        raise InvalidJobData(f"{what} is not JSON: {_fault(data)}")
     if len(text) > limit_bytes:
         raise DataTooLarge(
-            f"job data is {format_bytes(len(text))} ({len(text)} bytes) of JSON; expected at most "
+            f"{what} is {format_bytes(len(text))} ({len(text)} bytes) of JSON; expected at most "
             f"{format_bytes(limit_bytes)}. Store it elsewhere and put its address into the job",
             size_bytes=len(text),
             limit_bytes=limit_bytes,

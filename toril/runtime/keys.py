@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 
-from toril.errors import InvalidJobId, InvalidOption, InvalidQueueName
+from toril.errors import InvalidInput, InvalidJobId, InvalidOption, InvalidQueueName
 
 DEFAULT_PREFIX = "bull"
 """BullMQ's own default, so that both sides meet without a setting."""
@@ -86,6 +86,17 @@ def check_job_id(job_id: str) -> str:
             f"use another, such as 'job-{job_id}'"
         )
     return job_id
+
+
+def is_job_id(job_id: str) -> bool:
+    """Can there be a job of this id?
+
+    Raises:
+        InvalidInput: not text, or empty.
+    """
+    if not isinstance(job_id, str) or not job_id:
+        raise InvalidInput(f"job id is {job_id!r}; expected text, such as '42'")
+    return job_id not in RESERVED_IDS
 
 
 def key_base(prefix: str, queue: str) -> str:

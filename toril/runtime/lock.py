@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from toril.errors import TorilError
+from toril.errors import RedisUnavailable, TorilError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -128,7 +128,17 @@ class LockKeeper:
             await asyncio.sleep(next_s - loop.time())
             next_s = loop.time() + self._interval_s
             try:
-                await self.renew_now()
+                await self._renew_in_time()
             except TorilError as error:
                 self._on_error(error)
                 next_s = loop.time() + min(_AGAIN_S, self._interval_s)
+
+    async def _renew_in_time(self) -> None:
+        """Renew all, or give up in time for another try on another connection."""
+        try:
+            async with asyncio.timeout(self._interval_s):
+                await self.renew_now()
+        except TimeoutError:
+            raise RedisUnavailable(
+                f"no answer to a renewal of locks within {self._interval_s:g} s"
+            ) from None

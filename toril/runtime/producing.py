@@ -12,7 +12,7 @@ from toril.call import MAX_DATA_BYTES
 from toril.errors import BulkAddFailed, InvalidInput, InvalidOption, TorilError
 from toril.runtime import adding, asking, reading
 from toril.runtime.dialog import Program, call, call_all
-from toril.runtime.keys import DEFAULT_PREFIX, RESERVED_IDS, key_base
+from toril.runtime.keys import DEFAULT_PREFIX, is_job_id, key_base
 from toril.runtime.limiter import RateLimit, remove_limit, set_limit
 from toril.runtime.newjob import JobDefaults, NewJob, PreparedJob, prepare, with_defaults
 from toril.runtime.reading import JobRecord
@@ -102,13 +102,13 @@ class Producer:
 
     def get_job(self, job_id: str) -> Program[JobRecord | None]:
         """A job as it is now."""
-        if not _is_job_id(job_id):
+        if not is_job_id(job_id):
             return None
         return (yield from call(reading.get_job(self.base, job_id)))
 
     def cancel(self, job_id: str) -> Program[asking.Cancellation]:
         """Fail a job that waits, or have it stopped where it runs."""
-        if not _is_job_id(job_id):
+        if not is_job_id(job_id):
             return asking.Cancellation.GONE
         return (yield from call(asking.cancel_job(self.base, job_id)))
 
@@ -117,7 +117,7 @@ class Producer:
     ) -> Program[str | None]:
         """Where a running job stands."""
         timeout_s = duration_ms(timeout, "timeout") / 1000
-        if not _is_job_id(job_id):
+        if not is_job_id(job_id):
             return None
         return (yield from asking.ask_stack(self.base, job_id, timeout_s, clock, slice_ms))
 
@@ -169,13 +169,6 @@ class Producer:
         except InvalidInput as error:
             error.add_note(f"at index {index} of add_bulk; no job was added")
             raise
-
-
-def _is_job_id(job_id: str) -> bool:
-    """Can there be a job of this id?"""
-    if not isinstance(job_id, str) or not job_id:
-        raise InvalidInput(f"job id is {job_id!r}; expected text, such as '42'")
-    return job_id not in RESERVED_IDS
 
 
 def _record(job: NewJob, prepared: PreparedJob, added: adding.Added) -> JobRecord:

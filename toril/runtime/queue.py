@@ -1,6 +1,7 @@
 """`Queue` and `AsyncQueue`: the producer's side, blocking and asyncio.
 
-Both have the same methods and run the same programs (`producing.py`); nothing is decided here.
+Both have the same methods and run the same programs (`producing.py` and the modules whose functions
+stand as methods below); nothing is decided here.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from toril.call import MAX_DATA_BYTES
+from toril.runtime import administering, changing, inspecting, limiting, listing
 from toril.runtime.connection import server_name
 from toril.runtime.drivers import AsyncDriver, BlockingDriver
 from toril.runtime.embedded import url_of
 from toril.runtime.job import AsyncJob, Job
 from toril.runtime.keys import DEFAULT_PREFIX
+from toril.runtime.methods import on_async_queue, on_queue
 from toril.runtime.newjob import AddOptions, JobDefaults, NewJob
 from toril.runtime.producing import Producer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from datetime import timedelta
     from types import TracebackType
     from typing import Self, Unpack
@@ -59,6 +62,7 @@ class Queue:
         )
         url = url_of(redis)
         self.name = name
+        self._base = self._producer.base
         self._server = server_name(url)
         self._driver = BlockingDriver(url)
 
@@ -131,6 +135,70 @@ class Queue:
         program = self._producer.stack(job_id, timeout, time.monotonic, driver.slice_ms)
         return driver.run(program)
 
+    def get_jobs(
+        self,
+        states: str | Iterable[str],
+        start: int = 0,
+        end: int = -1,
+        *,
+        ascending: bool = False,
+    ) -> list[Job]:
+        """The jobs of one or some states, of each from rank `start` to `end`, both included.
+
+        `ascending` is the order in which they run, or ended. Ids without a readable job are left
+        out. For many jobs see `iter_jobs`.
+
+        Raises:
+            InvalidOption: no such state.
+        """
+        program = listing.job_records(self._base, states, start, end, ascending=ascending)
+        return [self._job(record) for record in self._driver.run(program)]
+
+    def iter_jobs(
+        self, states: str | Iterable[str], *, ascending: bool = False, page: int = 100
+    ) -> Iterator[Job]:
+        """All jobs of one or some states, of which only `page` are held at a time.
+
+        A job that moves meanwhile may be seen in two states, or in none.
+
+        Raises:
+            InvalidOption: no such state, or no whole number from 1.
+        """
+        walk: listing.Walk | None = listing.Walk.over(states, page, ascending=ascending)
+        while walk is not None:
+            records, walk = self._driver.run(listing.next_jobs(self._base, walk))
+            yield from (self._job(record) for record in records)
+
+    pause = on_queue(administering.pause)
+    resume = on_queue(administering.resume)
+    is_paused = on_queue(administering.is_paused)
+    is_maxed = on_queue(administering.is_maxed)
+    drain = on_queue(administering.drain)
+    clean = on_queue(administering.clean)
+    obliterate = on_queue(administering.obliterate)
+    retry_jobs = on_queue(administering.retry_jobs)
+    promote_jobs = on_queue(administering.promote_jobs)
+    trim_events = on_queue(administering.trim_events)
+    set_global_concurrency = on_queue(limiting.set_global_concurrency)
+    get_global_concurrency = on_queue(limiting.get_global_concurrency)
+    remove_global_concurrency = on_queue(limiting.remove_global_concurrency)
+    set_global_rate_limit = on_queue(limiting.set_global_rate_limit)
+    get_global_rate_limit = on_queue(limiting.get_global_rate_limit)
+    remove_global_rate_limit = on_queue(limiting.remove_global_rate_limit)
+    rate_limit = on_queue(limiting.rate_limit)
+    get_rate_limit_ttl = on_queue(limiting.get_rate_limit_ttl)
+    remove_rate_limit_key = on_queue(limiting.remove_rate_limit_key)
+    get_job_state = on_queue(listing.get_job_state)
+    get_job_logs = on_queue(listing.get_job_logs)
+    get_counts_per_priority = on_queue(listing.get_counts_per_priority)
+    get_delayed_count = on_queue(listing.get_delayed_count)
+    get_metrics = on_queue(inspecting.get_metrics)
+    get_workers = on_queue(inspecting.get_workers)
+    get_meta = on_queue(inspecting.get_meta)
+    remove = on_queue(changing.remove)
+    add_job_log = on_queue(changing.log)
+    update_job_progress = on_queue(changing.update_progress)
+
     def close(self) -> None:
         """Close the connections."""
         self._driver.close()
@@ -150,7 +218,7 @@ class Queue:
         return f"Queue({self.name!r}, redis={self._server!r})"
 
     def _job(self, record: JobRecord) -> Job:
-        return Job.of(record, self._driver, self._producer.base)
+        return Job.of(record, self._driver, self._base)
 
 
 class AsyncQueue:
@@ -173,6 +241,7 @@ class AsyncQueue:
         )
         url = url_of(redis)
         self.name = name
+        self._base = self._producer.base
         self._server = server_name(url)
         self._driver = AsyncDriver(url)
 
@@ -214,6 +283,58 @@ class AsyncQueue:
         program = self._producer.stack(job_id, timeout, time.monotonic, driver.slice_ms)
         return await driver.run(program)
 
+    async def get_jobs(
+        self,
+        states: str | Iterable[str],
+        start: int = 0,
+        end: int = -1,
+        *,
+        ascending: bool = False,
+    ) -> list[AsyncJob]:
+        """The jobs of one or some states; see `Queue.get_jobs`."""
+        program = listing.job_records(self._base, states, start, end, ascending=ascending)
+        return [self._job(record) for record in await self._driver.run(program)]
+
+    async def iter_jobs(
+        self, states: str | Iterable[str], *, ascending: bool = False, page: int = 100
+    ) -> AsyncIterator[AsyncJob]:
+        """All jobs of one or some states, for `async for`; see `Queue.iter_jobs`."""
+        walk: listing.Walk | None = listing.Walk.over(states, page, ascending=ascending)
+        while walk is not None:
+            records, walk = await self._driver.run(listing.next_jobs(self._base, walk))
+            for record in records:
+                yield self._job(record)
+
+    pause = on_async_queue(administering.pause)
+    resume = on_async_queue(administering.resume)
+    is_paused = on_async_queue(administering.is_paused)
+    is_maxed = on_async_queue(administering.is_maxed)
+    drain = on_async_queue(administering.drain)
+    clean = on_async_queue(administering.clean)
+    obliterate = on_async_queue(administering.obliterate)
+    retry_jobs = on_async_queue(administering.retry_jobs)
+    promote_jobs = on_async_queue(administering.promote_jobs)
+    trim_events = on_async_queue(administering.trim_events)
+    set_global_concurrency = on_async_queue(limiting.set_global_concurrency)
+    get_global_concurrency = on_async_queue(limiting.get_global_concurrency)
+    remove_global_concurrency = on_async_queue(limiting.remove_global_concurrency)
+    set_global_rate_limit = on_async_queue(limiting.set_global_rate_limit)
+    get_global_rate_limit = on_async_queue(limiting.get_global_rate_limit)
+    remove_global_rate_limit = on_async_queue(limiting.remove_global_rate_limit)
+    rate_limit = on_async_queue(limiting.rate_limit)
+    get_rate_limit_ttl = on_async_queue(limiting.get_rate_limit_ttl)
+    remove_rate_limit_key = on_async_queue(limiting.remove_rate_limit_key)
+    get_job_state = on_async_queue(listing.get_job_state)
+    get_job_logs = on_async_queue(listing.get_job_logs)
+    get_counts_per_priority = on_async_queue(listing.get_counts_per_priority)
+    get_delayed_count = on_async_queue(listing.get_delayed_count)
+    get_metrics = on_async_queue(inspecting.get_metrics)
+    get_workers = on_async_queue(inspecting.get_workers)
+    get_meta = on_async_queue(inspecting.get_meta)
+    remove = on_async_queue(changing.remove)
+    add_job_log = on_async_queue(changing.log)
+    update_job_progress = on_async_queue(changing.update_progress)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._driver.close()
@@ -233,4 +354,4 @@ class AsyncQueue:
         return f"AsyncQueue({self.name!r}, redis={self._server!r})"
 
     def _job(self, record: JobRecord) -> AsyncJob:
-        return AsyncJob.of(record, self._driver, self._producer.base)
+        return AsyncJob.of(record, self._driver, self._base)

@@ -118,22 +118,19 @@ def counts(base: str) -> Command[dict[str, int]]:
     )
 
 
-def log_lines(base: str, job_id: str, first: int = 0, last: int = -1) -> Command[list[str]]:
-    """Log lines of a job, oldest first; `first` and `last` count as LRANGE's do."""
-    return Command("logs", (base,), (REAL_TIME, job_id, first, last), _parse_lines)
-
-
 def get_job(base: str, job_id: str) -> Command[JobRecord | None]:
     """A whole job, or None."""
+    args = (REAL_TIME, job_id)
+    return Command("get_job", (base,), args, lambda reply: parse_job(job_id, reply))
 
-    def parse(reply: Any) -> JobRecord | None:
-        pairs = zip(reply[::2], reply[1::2], strict=True)
-        stored = {_text(name): value for name, value in pairs}
-        if "name" not in stored and "data" not in stored:
-            return None
-        return JobRecord(job_id, **_fields(stored))
 
-    return Command("get_job", (base,), (REAL_TIME, job_id), parse)
+def parse_job(job_id: str, reply: Any) -> JobRecord | None:
+    """A job out of HGETALL's reply; None where there is none."""
+    pairs = zip(reply[::2], reply[1::2], strict=True)
+    stored = {_text(name): value for name, value in pairs}
+    if "name" not in stored and "data" not in stored:
+        return None
+    return JobRecord(job_id, **_fields(stored))
 
 
 def decoded(value: bytes | None) -> Any:
@@ -149,10 +146,6 @@ def decoded(value: bytes | None) -> Any:
 def _parse_state(reply: Any) -> StateSeen:
     state, last_event, returnvalue, failed_reason = reply
     return StateSeen(_text(state), _text(last_event), returnvalue, _text(failed_reason))
-
-
-def _parse_lines(reply: Any) -> list[str]:
-    return [_text(line) for line in reply]
 
 
 def _fields(stored: dict[str, bytes]) -> dict[str, Any]:

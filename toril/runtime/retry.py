@@ -31,6 +31,11 @@ KEEP_EVERYTHING = KeepRule()
 """What becomes of finished jobs where nobody said anything; given by BullMQ."""
 
 
+LOST_AT_ONCE = 2
+"""Interruptions after which a job that loses its zygote waits before it runs again; chosen: a job
+that kills its zygote, by memory or on purpose, must not keep the front of the queue for itself."""
+
+
 class Counts(enum.Enum):
     """The counter that an attempt's end goes on."""
 
@@ -199,6 +204,9 @@ def decide(claim: Claim, outcome: Outcome, policy: Policy, jitter: float) -> Set
             return Retry(failure_reason(claim, outcome), delay_ms)
         case Follows.RETRY | Follows.FAIL:
             return _fail(claim, failure_reason(claim, outcome), row.counts, policy)
+        case Follows.GIVE_BACK if _has_lost_too_often(claim, outcome):
+            delay_ms = _doubled(CRASH_DELAY_MS, claim.interruptions - LOST_AT_ONCE)
+            return Retry(failure_reason(claim, outcome), delay_ms, row.counts)
         case Follows.GIVE_BACK:
             return GiveBack(row.counts)
         case Follows.DELAY:
@@ -291,6 +299,10 @@ def _is_started_out(policy: Policy, started: int) -> bool:
     """Has the job used all the starts that the worker allows, after so many?"""
     most = policy.max_started_attempts
     return most is not None and started >= most
+
+
+def _has_lost_too_often(claim: Claim, outcome: Outcome) -> bool:
+    return outcome.verdict is Verdict.LOST and claim.interruptions >= LOST_AT_ONCE
 
 
 def _asked_ms(outcome: Outcome) -> int:

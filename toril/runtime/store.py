@@ -190,6 +190,8 @@ class Store:
             if isinstance(result, TorilError):
                 raise result
             renewed = Renewed(renewed.lost + result.lost, renewed.cancelled + result.cancelled)
+        for claim in renewed.lost:
+            self._said.pop(claim.token, None)
         return renewed
 
     async def sweep(
@@ -300,8 +302,9 @@ class Store:
         for report, result in zip(reports, exchanged.reports, strict=True):
             if result is Settled.DONE:
                 self._said[report.claim.token] = self._said_by(report.claim).with_report(report)
-        for ending in endings:
-            self._said.pop(ending.claim.token, None)
+        for ending, result in zip(endings, exchanged.endings, strict=True):
+            if not isinstance(result, TorilError):
+                self._said.pop(ending.claim.token, None)
 
     def _doubt(self, tokens: list[str]) -> None:
         """Look for these from now on, not while their call is under way: it may yet answer."""

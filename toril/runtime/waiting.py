@@ -79,12 +79,14 @@ def after_state(watch: Watch, seen: StateSeen) -> Watch | Ending:
             return Completed(seen.returnvalue)
         case "failed":
             return Failed(seen.failed_reason)
-        case "gone" if not watch.cursor or _order(seen.last_event) <= _order(watch.cursor):
+        case "gone" if not watch.cursor or entry_order(seen.last_event) <= entry_order(
+            watch.cursor
+        ):
             return Gone()
         case "gone":
             return replace(watch, gone_at=seen.last_event)
     # A stream that went back (Redis came up without its data) is followed from where it is now.
-    is_behind = watch.cursor and _order(watch.cursor) <= _order(seen.last_event)
+    is_behind = watch.cursor and entry_order(watch.cursor) <= entry_order(seen.last_event)
     cursor = watch.cursor if is_behind else seen.last_event
     return replace(watch, cursor=cursor, gone_at="")
 
@@ -103,7 +105,7 @@ def after_entries(watch: Watch, entries: Sequence[Entry]) -> Watch | Ending:
                     return Gone()
     if entries:
         watch = replace(watch, cursor=entries[-1].id)
-    if watch.gone_at and (not entries or _order(watch.gone_at) <= _order(watch.cursor)):
+    if watch.gone_at and (not entries or entry_order(watch.gone_at) <= entry_order(watch.cursor)):
         return Gone()
     return watch
 
@@ -150,15 +152,21 @@ def _followed(
     step = after_state(watch, (yield from call(state_of(base, watch.job_id))))
     until = min(clock() + slice_ms / 1000, deadline)
     while isinstance(step, Watch) and (step.gone_at or clock() < until):
-        block_ms = max(1, math.ceil((until - clock()) * 1000))
-        step = after_entries(step, (yield from _entries(base, step, block_ms)))
+        block_ms = 0 if step.gone_at else max(1, math.ceil((until - clock()) * 1000))
+        step = after_entries(step, (yield from read_entries(base, step.cursor, block_ms)))
     return step
 
 
-def _entries(base: str, watch: Watch, block_ms: int) -> Program[list[Entry]]:
-    block = () if watch.gone_at else ("BLOCK", block_ms)
+def read_entries(base: str, cursor: str, block_ms: int) -> Program[list[Entry]]:
+    """Entries of the event stream after `cursor`, waiting `block_ms` for the first; 0 waits not.
+
+    Raises:
+        RedisUnavailable: Redis could not be reached.
+        RedisRefused: it does not let us read.
+    """
+    block = ("BLOCK", block_ms) if block_ms else ()
     count = ("COUNT", ENTRIES_PER_READ)
-    packet = ("XREAD", *count, *block, "STREAMS", f"{base}events", watch.cursor)
+    packet = ("XREAD", *count, *block, "STREAMS", f"{base}events", cursor)
     (reply,) = yield Send((packet,), is_blocking=bool(block))
     if isinstance(reply, Exception):
         raise reply
@@ -179,6 +187,7 @@ def _result(job_id: str, ending: Ending) -> Any:
             raise JobGone(job_id)
 
 
-def _order(entry_id: str) -> tuple[int, int]:
+def entry_order(entry_id: str) -> tuple[int, int]:
+    """An entry's id as something that sorts as the stream does."""
     ms, _, number = entry_id.partition("-")
     return int(ms), int(number or 0)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from toril.sandbox.limits import Limits
+
 _READ_BYTES = 64 * 1024
 """One read; given: the capacity of a pipe (pipe(7))."""
 
@@ -26,7 +28,7 @@ class Capture:
         self,
         loop: asyncio.AbstractEventLoop,
         fds: tuple[int, int],
-        budget_bytes: int,
+        limits: Limits,
         emit: Callable[[str, list[str]], None],
     ) -> None:
         """Watch the pipes.
@@ -34,23 +36,24 @@ class Capture:
         Args:
             loop: the loop that reads.
             fds: read ends of stdout and stderr; closed here.
-            budget_bytes: what is kept before the first attempt.
+            limits: what is kept of each attempt, and before the first.
             emit: gets (stream, lines).
         """
         self._loop = loop
         self._fds = dict(zip(STREAMS, fds, strict=True))
         self._emit = emit
+        self._limits = limits
         self._resting: dict[str, asyncio.TimerHandle] = {}
-        self.output = Output(budget_bytes)
+        self.output = self._empty()
         for stream, fd in self._fds.items():
             os.set_blocking(fd, False)
             loop.add_reader(fd, self._on_readable, stream)
 
-    def begin(self, budget_bytes: int) -> None:
+    def begin(self) -> None:
         """A new attempt: what is in the pipes belongs to none."""
         self._drain()
         self._finish()
-        self.output = Output(budget_bytes)
+        self.output = self._empty()
 
     def end(self) -> None:
         """The attempt is over and its child has flushed: emit all there is."""
@@ -62,6 +65,9 @@ class Capture:
         self.end()
         for stream in list(self._fds):
             self._close(stream)
+
+    def _empty(self) -> Output:
+        return Output(self._limits.output_bytes, self._limits.log_lines)
 
     def _on_readable(self, stream: str) -> None:
         if self._read(stream):

@@ -4,241 +4,205 @@ What the loop needs is bound before any user code runs, and what a processor can
 changed is put back after each call. It leaves by `os._exit`: no exit handler, no joined thread.
 """
 
-# ruff: noqa: PTH120 - no pathlib where children are made
-
 from __future__ import annotations
 
 import builtins
-import json
 import os
 import struct
 import sys
 import threading
 import traceback
-from dataclasses import dataclass
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import setproctitle
 
-from toril.errors import Unrecoverable
-from toril.sandbox import confine
-from toril.sandbox.frames import MAX_ERROR_BYTES, Frame, FrameType, encode
-from toril.sandbox.job import SandboxedJob, UnreadableJob
-from toril.sandbox.processor import Processor, missing_variable, variable_remedy
+from toril.errors import ProcessorImportError, SandboxUnavailable
+from toril.sandbox import confine, ends, preload, proc
+from toril.sandbox.frames import Frame, FrameType, encode
+from toril.sandbox.job import SandboxedJob
 from toril.sandbox.text import clean, clean_end, to_json
 from toril.sandbox.wire import Wire, listen_for_interrupts
-from toril.units import format_bytes
 
 if TYPE_CHECKING:
     from toril.sandbox.confine import Plan
+    from toril.sandbox.ends import End
+    from toril.sandbox.processor import Processor
 
-CONFINEMENT_FAILED = 70
+NOT_SET_UP = 70
 """Exit code of a child that could not be set up (EX_SOFTWARE)."""
 
-_MAX_MESSAGE_BYTES = 2048
-_MAX_STACK_BYTES = 32 * 1024
 _MAX_TITLE_NAME = 64
+_MAX_TRACEBACK_BYTES = 8 * 1024
 _HEADER_LENGTH = struct.Struct("<I")
-_OUR_FRAMES = os.path.dirname(__file__)
+_PEAK = struct.Struct("<Q")
 
 _exit = os._exit
 _chdir, _umask = os.chdir, os.umask
 _active_threads = threading.active_count
 _set_title = setproctitle.setproctitle
 _restore_builtins = builtins.__dict__.update
+_forget_peak, _peak_bytes = proc.forget_peak, proc.peak_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """How a call ended: a frame to send, and why the child should not be used again, if so."""
+def main(plan: Plan, processor: Processor | None) -> NoReturn:
+    """Become a child and serve calls until told to stop; never returns.
 
-    type: FrameType
-    payload: bytes
-    leaves: str = ""
-
-
-def main(plan: Plan, processor: Processor) -> NoReturn:
-    """Become a child and serve calls until told to stop; never returns."""
+    Args:
+        plan: what the child has to become.
+        processor: None when it is to be imported here.
+    """
     step = ""
     try:
         for step, act in confine.steps(plan):  # noqa: B007 - the name is for the fault's report
             act()
+        step = "import"
+        found = processor or preload.resolve(plan.processor, has_hidden=plan.has_hidden)
+        step = "setup"
+        env = _set_up(plan, found)
         step = "data socket"
-        child = _Child(plan, processor, Wire(confine.DATA_FD))
+        child = _Child(plan, found, env, Wire(confine.DATA_FD))
     except BaseException as error:  # noqa: BLE001 - a wall: a child half set up must not run on
         _fault(plan, step, error)
     try:
         child.serve()
+    except OSError:
+        _exit(confine.LOST_SOCKET)
     finally:
-        _exit(CONFINEMENT_FAILED)
+        _exit(NOT_SET_UP)
+
+
+def _set_up(plan: Plan, processor: Processor) -> Any:
+    if processor.setup is None:
+        return None
+    try:
+        return processor.setup()
+    except BaseException as error:  # noqa: BLE001 - a wall: user code may raise anything
+        raise ProcessorImportError(
+            f"setup() of processor {plan.processor!r} failed: "
+            f"{type(error).__name__}: {ends.said(error)}",
+            preload.import_remedy(error, has_hidden=plan.has_hidden),
+            ends.stack(error),
+        ) from None
 
 
 def _fault(plan: Plan, step: str, error: BaseException) -> NoReturn:
     try:
-        report = {"step": step, "error": clean(f"{type(error).__name__}: {error}", 300)}
-        frame = encode(FrameType.FAULT, 0, json.dumps(report).encode())
+        words, remedy, trace = f"{type(error).__name__}: {ends.said(error)}", "", ""
+        if isinstance(error, SandboxUnavailable):
+            words, remedy = error.reason, error.remedy
+        if isinstance(error, ProcessorImportError):
+            trace = error.traceback
+        report = {
+            "step": step,
+            "error": clean(words, 2048),
+            "remedy": clean(remedy, 1024),
+            "traceback": clean_end(trace, _MAX_TRACEBACK_BYTES),
+            "is_import": isinstance(error, ProcessorImportError),
+        }
+        frame = encode(FrameType.FAULT, 0, to_json(report))
         os.write(plan.data_fd if step == "file descriptors" else confine.DATA_FD, frame)
     finally:
-        _exit(CONFINEMENT_FAILED)
+        _exit(NOT_SET_UP)
 
 
 class _Child:
-    def __init__(self, plan: Plan, processor: Processor, wire: Wire) -> None:
+    def __init__(self, plan: Plan, processor: Processor, env: Any, wire: Wire) -> None:
         self._plan = plan
         self._processor = processor
+        self._env = env
         self._wire = wire
         self._threads = _active_threads()
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
         self._builtin_names = dict(builtins.__dict__)
-        listen_for_interrupts(wire)
+        self._listen()
 
     def serve(self) -> NoReturn:
         """READY, then call after call."""
         self._wire.send(FrameType.READY, 0)
         while True:
             frame = self._wire.receive()
-            if frame is None or frame.type is FrameType.STOP:
+            if frame is None:
                 _exit(0)
+            if frame.type is FrameType.STOP:
+                self._leave()
             if frame.type is FrameType.JOB:
                 self._attempt(frame)
 
     def _attempt(self, frame: Frame) -> None:
         wire, sequence = self._wire, frame.sequence
-        wire.sequence = sequence
+        wire.begin(sequence)
+        knows_peak = _forget_peak()
         end = self._end_of(frame)
+        peak_bytes = _peak_bytes() if knows_peak else 0
         self._restore()
-        leaves = end.leaves or self._left_behind()
-        if leaves:
-            wire.send(FrameType.LAST, sequence, leaves.encode())
-        wire.send(end.type, sequence, end.payload)
-        wire.sequence = 0
-        if leaves:
-            _exit(0)
+        frames = [(FrameType.USAGE, _PEAK.pack(peak_bytes)), (end.type, end.payload)]
+        if leaves := end.leaves or self._left_behind():
+            # It is told to stop as soon as this is read, and measured.
+            frames.insert(0, (FrameType.LAST, leaves.encode()))
+        wire.send_together(sequence, frames)
+        wire.end()
         _set_title(self._plan.title)
 
-    def _end_of(self, frame: Frame) -> _End:
+    def _end_of(self, frame: Frame) -> End:
         try:
             size = _HEADER_LENGTH.unpack_from(frame.payload)[0] + _HEADER_LENGTH.size
             header, data = frame.payload[_HEADER_LENGTH.size : size], frame.payload[size:]
-            job = SandboxedJob(header, data, self._wire, frame.sequence)
+            job = SandboxedJob(header, data, self._wire, frame.sequence, self._env)
             function = self._processor.find(job.name)
         except Exception as error:  # noqa: BLE001 - a wall: what cannot be started is an outcome
-            return _failure("raised", error)
+            return ends.not_started(error)
         name = "".join(one for one in job.name[:_MAX_TITLE_NAME] if one.isprintable())
         _set_title(f"{self._plan.title} {name}")
         end = self._run(function, job)
         job.flush()
         return end
 
-    def _run(self, function: Any, job: SandboxedJob) -> _End:
+    def _run(self, function: Any, job: SandboxedJob) -> End:
         """Call the processor; `running` is true exactly while an interrupt may be raised."""
         wire, has_returned = self._wire, False
         try:
             wire.running = True
             value = function(job)
             _restore_builtins(self._builtin_names)
+            if isinstance(value, CoroutineType):
+                value = preload.coroutine_runner()(value, wire)
+                _restore_builtins(self._builtin_names)
             has_returned = True
             payload = to_json(value)
             wire.running = False
         except BaseException as error:  # noqa: BLE001 - the wall: every way to fail is an outcome
             wire.running = False
             _restore_builtins(self._builtin_names)
-            return self._ended_by(error, has_returned=has_returned)
-        limit = self._plan.limits.result_bytes
-        if len(payload) > limit:
-            return _error(
-                "result-too-large",
-                "ResultTooLarge",
-                f"result is {format_bytes(len(payload))}, over the limit of {format_bytes(limit)}",
-            )
-        return _End(FrameType.RESULT, payload)
-
-    def _ended_by(self, error: BaseException, *, has_returned: bool) -> _End:
-        match error:
-            case MemoryError():
-                return self._out_of_memory(error)
-            case Unrecoverable():
-                return _failure("unrecoverable", error)
-            case UnreadableJob():
-                return _failure("unreadable", error)
-            case Exception() if has_returned:
-                return _error(
-                    "result-invalid",
-                    type(error).__name__,
-                    f"result is not JSON: {_said(error)} (expected null, booleans, numbers, text, "
-                    "lists, and dicts with text keys)",
-                )
-            case Exception():
-                return _failure("raised", error)
-            case _:
-                name = type(error).__name__
-                message = f"the processor left by {name}: {_said(error)}"
-                return _error("processor-exit", name, message, _stack(error), leaves=name)
-
-    def _out_of_memory(self, error: MemoryError) -> _End:
-        limit = self._plan.limits.memory_bytes
-        under = f" under a memory limit of {format_bytes(limit)}" if limit else ""
-        said = _said(error)
-        message = f"MemoryError{under}" + (f": {said}" if said != "MemoryError" else "")
-        stack = _stack(error)
-        return _error("memory-error", "MemoryError", message, stack, leaves="out of memory")
+            return ends.raised(error, self._plan.limits, has_returned=has_returned)
+        return ends.result(payload, self._plan.limits)
 
     def _restore(self) -> None:
         """Put back what a processor can easily have changed, whatever it has done to it."""
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except BaseException:  # noqa: BLE001, S112 - a wall: the stream may be anything
-                continue
+        confine.flush_streams()
         sys.stdin, sys.stdout, sys.stderr = self._streams
         if sys.stdout.closed or sys.stderr.closed:
             confine.open_streams()
             self._streams = (sys.stdin, sys.stdout, sys.stderr)
         _chdir(self._plan.working_directory)
         _umask(0o077)
+        self._listen()
+
+    def _listen(self) -> None:
         listen_for_interrupts(self._wire)
+        confine.answer_stack_asks()
 
     def _left_behind(self) -> str:
         count = _active_threads() - self._threads
         return f"{count} threads left running" if count > 0 else ""
 
-
-def _failure(kind: str, error: BaseException) -> _End:
-    message = _said(error)
-    if (variable := missing_variable(error)) is not None:
-        message = f"{message} is not in the environment. {variable_remedy(variable)}"
-    return _error(kind, type(error).__name__, message, _stack(error))
-
-
-def _error(kind: str, name: str, message: str, stack: str = "", *, leaves: str = "") -> _End:
-    texts = {
-        "kind": kind,
-        "name": clean(name, 256),
-        "message": clean(message, _MAX_MESSAGE_BYTES),
-        "stack": clean_end(stack, _MAX_STACK_BYTES),
-    }
-    payload = to_json(texts)
-    if len(payload) > MAX_ERROR_BYTES:
-        # Control characters grow sixfold as JSON.
-        payload = to_json(texts | {"stack": clean_end(stack, _MAX_STACK_BYTES // 4)})
-    return _End(FrameType.ERROR, payload, leaves)
-
-
-def _said(error: BaseException) -> str:
-    """The error's own words, or its class name; `str()` of it runs user code."""
-    try:
-        text = str(error)
-    except BaseException as broken:  # noqa: BLE001 - a wall: user code may raise anything
-        return f"{type(error).__name__} (str() of it raised {type(broken).__name__})"
-    return text or type(error).__name__
-
-
-def _stack(error: BaseException) -> str:
-    """Python's traceback text without our own frames."""
-    try:
-        told = traceback.TracebackException(type(error), error, error.__traceback__)
-        theirs = [one for one in told.stack if not one.filename.startswith(_OUR_FRAMES)]
-        told.stack = traceback.StackSummary.from_list(theirs)
-        return "".join(told.format())
-    except BaseException:  # noqa: BLE001 - a wall: it calls str() of the user's exceptions
-        return ""
+    def _leave(self) -> NoReturn:
+        """Go for good; the supervisor gives `teardown()` the grace and no longer."""
+        try:
+            if self._processor.teardown is not None:
+                self._processor.teardown()
+        except BaseException:  # noqa: BLE001 - a wall: user code may raise anything
+            traceback.print_exc()
+        finally:
+            confine.flush_streams()
+            _exit(0)

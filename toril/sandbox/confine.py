@@ -27,6 +27,16 @@ if TYPE_CHECKING:
 DATA_FD = 3
 """Where every child has its data socket."""
 
+STACK_FD = 4
+"""Where every child writes its Python stack when it is asked for it."""
+
+STACK_SIGNAL = signal.SIGRTMAX - 1
+"""Asks a child for its Python stack; chosen: nothing known uses it, SIGUSR1 and 2 are the job's."""
+
+LOST_SOCKET = 113
+"""Exit code of a child that could not speak to the supervisor any more; chosen: rarely used by
+others, and the number of EHOSTUNREACH."""
+
 _OOM_SCORE = "500"
 """Added to a child's out-of-memory score; chosen: the kernel takes a child before anything of ours,
 and still compares children by size."""
@@ -46,8 +56,10 @@ class Plan:
         nice: how far it steps back behind the supervisor.
         working_directory: where processors run.
         zygote_pid: its parent; it dies with it.
+        processor: `"module:attribute"`.
+        has_hidden: variables of the supervisor's environment were kept from it.
         shared_fds: read-only files that preloaded modules hold open.
-        data_fd, stdout_fd, stderr_fd: its ends of socket and pipes.
+        data_fd, stdout_fd, stderr_fd, stack_fd: its ends of socket and pipes.
     """
 
     queue: str
@@ -56,10 +68,13 @@ class Plan:
     nice: int
     working_directory: str
     zygote_pid: int
+    processor: str
+    has_hidden: bool
     shared_fds: Sequence[int]
     data_fd: int
     stdout_fd: int
     stderr_fd: int
+    stack_fd: int
 
     @property
     def title(self) -> str:
@@ -76,6 +91,7 @@ def steps(plan: Plan) -> list[tuple[str, Callable[[], None]]]:
         ("orphans", proc.adopt_orphans),
         ("standard streams", open_streams),
         ("signals", reset_signals),
+        ("stack", answer_stack_asks),
         ("working directory", lambda: _settle_in(plan.working_directory)),
         ("out-of-memory score", _volunteer_for_oom),
         ("limits", lambda: apply_rlimits(plan.limits, proc.data_bytes())),
@@ -92,6 +108,7 @@ def reset_signals() -> None:
     A crash signal prints the Python stack to fd 2 before it ends the process.
     """
     signal.set_wakeup_fd(-1)
+    faulthandler.disable()
     for number in signal.valid_signals() - _UNCHANGEABLE - _KEEP_IGNORED:
         if signal.getsignal(number) is not signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
@@ -102,11 +119,26 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+def answer_stack_asks() -> None:
+    """(Re)install the handler that writes the Python stack; it runs while C code holds the GIL."""
+    faulthandler.unregister(STACK_SIGNAL)
+    faulthandler.register(STACK_SIGNAL, file=STACK_FD, all_threads=True)
+
+
 def open_streams() -> None:
     """Fresh text streams over fds 0 to 2: whole lines leave at once and are not lost in a crash."""
     sys.stdin = io.TextIOWrapper(io.FileIO(0, "r", closefd=False), encoding="utf-8")
     sys.stdout = _writer(1)
     sys.stderr = _writer(2)
+
+
+def flush_streams() -> None:
+    """Hand on what was printed; the streams may be anything a module has put in their place."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:  # noqa: BLE001, S112 - a wall: user code may be behind it
+            continue
 
 
 def _writer(fd: int) -> io.TextIOWrapper:
@@ -126,10 +158,11 @@ def _take_fds(plan: Plan) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     for fd, target in ((null, 0), (plan.stdout_fd, 1), (plan.stderr_fd, 2)):
         os.dup2(fd, target)
-    keep = sorted(fd for fd in plan.shared_fds if fd > DATA_FD)
-    if plan.data_fd != DATA_FD:  # dup3(2) refuses equal numbers.
-        os.dup2(plan.data_fd, DATA_FD, inheritable=False)
-    low = DATA_FD + 1
+    keep = sorted(fd for fd in plan.shared_fds if fd > STACK_FD)
+    # Neither end is below 5: the zygote keeps those numbers taken.
+    os.dup2(plan.data_fd, DATA_FD, inheritable=False)
+    os.dup2(plan.stack_fd, STACK_FD, inheritable=False)
+    low = STACK_FD + 1
     for fd in keep:
         os.closerange(low, fd)
         _reopen(fd)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 _NAMES = frozenset(
     {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"},
 )
+_SHELL_NAMES = frozenset({"_", "EDITOR", "HISTFILE", "LOGNAME", "LS_COLORS", "MAIL", "OLDPWD"})
+_SHELL_NAMES |= {"PAGER", "PS1", "PWD", "SHELL", "SHLVL", "TERM", "USER"}
 _PREFIXES = ("LC_", "SSL_CERT_")
 _REFUSED_PREFIXES = ("TORIL_", "REDIS_")
 _THREAD_VARIABLES = (
@@ -42,6 +44,16 @@ def build(
         if name in _NAMES or name.startswith(_PREFIXES) or name in env_names
     }
     return {name: str(threads) for name in _THREAD_VARIABLES} | kept
+
+
+def has_hidden(source: Mapping[str, str], env: Mapping[str, str]) -> bool:
+    """Whether `build` kept something from `env` that is not every shell's.
+
+    Args:
+        source: what it was given.
+        env: what it returned.
+    """
+    return bool(source.keys() - env.keys() - _SHELL_NAMES)
 
 
 def check_names(env_names: Sequence[str]) -> None:

@@ -1,54 +1,63 @@
 """One child as the supervisor holds it: fires events into the state table, does what it says.
 
 The zygote tells of its birth and its end, the channel brings frames, timers bring deadlines. What
-is wanted of a child (that it should go) is a field; what it is, is the state.
+is wanted of a child (that it should go) is a field; what it is, is the state. What its call has
+come to so far is in `attempt.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
-import struct
-from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from toril.call import Outcome, Usage, Verdict
-from toril.sandbox import outcomes, tree
+from toril.call import Usage, Verdict
+from toril.sandbox import outcomes
 from toril.sandbox.alarm import Alarm
-from toril.sandbox.capture import Capture
-from toril.sandbox.channel import Channel
+from toril.sandbox.attempt import Attempt
 from toril.sandbox.frames import FrameType
 from toril.sandbox.listener import ChildExit, tell
-from toril.sandbox.outcomes import Death, Fault
+from toril.sandbox.outcomes import Fault
+from toril.sandbox.process import Process
 from toril.sandbox.session import admit
 from toril.sandbox.states import TABLE, Action, Event, State
-from toril.sandbox.usage import Meter
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Mapping
 
-    from toril.call import Call
+    from toril.call import Call, Outcome
+    from toril.sandbox.deaths import Death
+    from toril.sandbox.descriptors import Ends
     from toril.sandbox.frames import Frame
     from toril.sandbox.limits import Limits
     from toril.sandbox.listener import ChildListener
 
-_START_S = 10.0
-"""From the fork request to READY; chosen: 1000 times the usual."""
+FORK_S = 10.0
+"""From the fork request to the zygote's answer; chosen: 1000 times the usual."""
+
+READY_S = 60.0
+"""From the fork to READY, the processor's import and `setup()` included; chosen: a large model is
+read in less."""
+
+REPORT_S = 5.0
+"""From the pidfd to the zygote's report; chosen: longer than its longest sweep."""
 
 _HANGUP_S = 0.5
 """From a closed socket to the kill; chosen: a dying child closes it less than 1 ms before its pidfd
 tells, on a loaded machine later."""
 
-_REPORT_S = 5.0
-"""From the pidfd to the zygote's report; chosen: longer than its longest sweep."""
-
 _BUSY = frozenset({State.RUNNING, State.INTERRUPTING})
 _DEAF = frozenset({State.KILLING, State.DEAD, State.REAPED})
-_HEADER_LENGTH = struct.Struct("<I")
+
+
+class Home(Protocol):
+    """The zygote, as its children know it."""
+
+    def forget(self, child: Child) -> None:
+        """The child is buried."""
+
+    def accuse(self, silence: str) -> None:
+        """It has not answered in time what `silence` names."""
 
 
 class Child:
@@ -56,9 +65,13 @@ class Child:
 
     Attributes:
         slot: its place in the pool.
-        pid: None until the zygote has forked it.
         state: where it is in its life.
         jobs_run: calls it was given.
+        ready_at_s: the loop's time at READY; None before.
+        limits: what it may use.
+        listener: who hears of it.
+        process: what we hold of its process.
+        fault: why it, or its call, has to end; the first reason stays.
     """
 
     def __init__(
@@ -67,36 +80,39 @@ class Child:
         slot: int,
         limits: Limits,
         listener: ChildListener,
-        ends: tuple[socket.socket, int, int],
-        on_buried: Callable[[Child], None],
+        ends: Ends,
+        home: Home,
     ) -> None:
-        """Made by `Zygote.fork` only. `ends`: our ends of the data socket, stdout and stderr."""
+        """Made by `Zygote.fork` only."""
         self.slot = slot
-        self.pid: int | None = None
         self.state = State.REQUESTED
         self.jobs_run = 0
+        self.ready_at_s: float | None = None
+        self.limits = limits
+        self.listener = listener
+        self.fault: Fault | None = None
         self._loop = asyncio.get_running_loop()
-        self._limits = limits
-        self._listener = listener
-        self._on_buried = on_buried
-        self._channel = Channel(ends[0], limits.result_bytes, self)
-        self._capture = Capture(self._loop, ends[1:], limits.output_bytes, self._on_lines)
-        self._meter: Meter | None = None
-        self._pidfd: int | None = None
+        self._home = home
+        self.process = Process(self._loop, limits, ends, self, self._on_lines)
         self._timer = Alarm(self._loop)
         self._hangup = Alarm(self._loop)
-        self._call: Call | None = None
-        self._sequence = 0
-        self._was_ready = False
-        self._fault: Fault | None = None
-        self._is_last = False
+        self._attempt: Attempt | None = None
         self._is_unwanted = False
         self._is_orphan = False
         self._is_draining = False
         self._owes_offer = False
-        self._owes_signal = False
-        self._death = Death()
-        self._timer.set(_START_S, self._on_start_late)
+        self._timer.set(FORK_S, self._on_time_up)
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None until the zygote has forked it."""
+        return self.process.pid
+
+    @property
+    def rss_growth_bytes(self) -> int | None:
+        """Growth of its resident size since READY, after its last call; None before READY."""
+        meter = self.process.meter
+        return None if meter is None else meter.growth_bytes
 
     def run(self, call: Call) -> None:
         """Give the child a call; its hard timeout begins now.
@@ -106,57 +122,58 @@ class Child:
         """
         self._owes_offer = False
         if self.state is State.IDLE:
-            self._call = call
-            self._sequence += 1
             self.jobs_run += 1
-            self._capture.begin(self._limits.output_bytes)
+            self._attempt = Attempt(self, call, self._loop)
+            self.process.capture.begin()
         self._fire(Event.RUN)
 
     def interrupt(self, verdict: Verdict) -> None:
         """Ask the running processor to stop, kill the child after the grace; else do nothing.
 
-        The outcome carries this verdict, unless an earlier one is there or the call had ended.
-        With INTERRUPTED a result that comes within the grace counts too.
+        The outcome carries this verdict, unless an earlier one is there or the call had ended; its
+        detail says at which `stage` the call gave way (`Attempt`). With INTERRUPTED a result that
+        comes within the grace counts too.
         """
-        self._drain()
-        if self.state is State.RUNNING:
-            self._blame(verdict)
-        self._fire(Event.INTERRUPT)
+        self.stop_for(Fault(verdict))
 
     def kill(self, verdict: Verdict) -> None:
         """Kill the child at once; a running call's outcome carries this verdict.
 
         A result that was sent before counts, except when the lock is lost.
         """
-        if verdict is not Verdict.LOCK_LOST:
-            self._drain()
-        if self.state in _BUSY:
-            self._blame(verdict)
-        self._is_unwanted = True
-        self._fire(Event.KILL)
+        self.kill_for(Fault(verdict))
 
     def retire(self) -> None:
         """Let the child end: now if it is idle, else after its call."""
         self._is_unwanted = True
         self._fire(Event.RETIRE)
 
+    def ask_stack(self, callback: Callable[[str], None]) -> None:
+        """Call back within about a second with the Python stack of the running job.
+
+        It works while C code holds the interpreter. Empty: no job runs, or its process does not
+        answer (it is stopped, or the job blocked or replaced the signal or its pipe).
+        """
+        if self._attempt is None:
+            self._loop.call_soon(callback, "")
+        else:
+            self.process.ask_stack(callback)
+
     # What the zygote tells.
 
     def forked(self, pid: int, pidfd: int) -> None:
         """It exists; `pidfd` is ours from now on."""
-        self.pid, self._pidfd = pid, pidfd
-        self._meter = Meter(pid)
-        self._loop.add_reader(pidfd, self._on_death)
+        self.process.born(pid, pidfd, self._on_death)
         self._fire(Event.FORKED)
 
     def not_forked(self, why: str) -> None:
         """The zygote refused."""
-        self._blame(Verdict.UNAVAILABLE, why)
+        self._blame(Fault(Verdict.UNAVAILABLE, why))
         self._fire(Event.REPORTED)
 
     def reported(self, death: Death) -> None:
         """It is reaped, and its process tree with it."""
-        self._death = death
+        self.process.death = death
         self._drain()
         self._fire(Event.REPORTED)
 
@@ -164,9 +181,9 @@ class Child:
         """Nobody will report its end any more: kill it, and let go when its pidfd tells."""
         self._drain()
         if self.state in _BUSY:
-            self._blame(Verdict.LOST)
+            self._blame(Fault(Verdict.LOST))
         self._is_orphan = self._is_unwanted = True
-        if self._pidfd is None or self.state is State.DEAD:
+        if self.pid is None or self.state is State.DEAD:
             self._fire(Event.REPORTED)
         else:
             self._fire(Event.KILL)
@@ -177,8 +194,15 @@ class Child:
         """Take one frame; part of `channel.Owner`."""
         if self.state in _DEAF:
             return
-        admit(self.state, frame.type, frame.sequence, 0 if self._call is None else self._sequence)
-        self._FRAMES[frame.type](self, frame.payload)
+        attempt = self._attempt
+        admit(self.state, frame.type, frame.sequence, 0 if attempt is None else attempt.sequence)
+        if frame.type is FrameType.READY:
+            self._fire(Event.READY)
+        elif frame.type is FrameType.FAULT:
+            self._blame(outcomes.fault(frame.payload))
+            self._fire(Event.FAULT)
+        elif attempt is not None and (outcome := attempt.take(frame)) is not None:
+            self._settle(outcome)
 
     def on_turn(self) -> None:
         """Offer the child only when everything it sent together is taken.
@@ -187,13 +211,13 @@ class Child:
         """
         if self._owes_offer and self.state is State.IDLE and not self._is_draining:
             self._owes_offer = False
-            self._tell(self._listener.on_idle)
+            self.tell(self.listener.on_idle)
 
     def on_broken(self, rule: str) -> None:
         """A frame broke a rule; part of `channel.Owner`."""
         if self.state in _DEAF:
             return
-        self._blame(Verdict.BROKE_PROTOCOL, rule)
+        self._blame(Fault(Verdict.BROKE_PROTOCOL, rule))
         self._fire(Event.BROKE)
 
     def on_hangup(self) -> None:
@@ -201,87 +225,79 @@ class Child:
         self._hangup.set(_HANGUP_S, self._on_hangup_late)
 
     def on_written(self) -> None:
-        """A CANCEL that was held back has left: now the signal finds it."""
-        if self._owes_signal:
-            self._owes_signal = False
-            self._signal(signal.SIGTERM)
+        """What was held back has left."""
+        if self._attempt is not None:
+            self._attempt.on_written()
 
-    def _on_ready(self, _: bytes) -> None:
-        self._was_ready = True
-        self._fire(Event.READY)
+    # For its attempt.
 
-    def _on_fault(self, payload: bytes) -> None:
-        self._blame(Verdict.UNAVAILABLE, outcomes.fault(payload))
-        self._fire(Event.FAULT)
+    def warn(self) -> None:
+        """The soft timeout is over: an exception in the processor, and nothing after it."""
+        self._drain()
+        self._fire(Event.WARN)
 
-    def _on_progress(self, payload: bytes) -> None:
-        outcomes.check_json("progress", payload)
-        self._tell(self._listener.on_progress, self._call, payload)
+    def stop_for(self, fault: Fault) -> None:
+        """As `interrupt`, for a reason with words."""
+        self._drain()
+        if self.state is State.RUNNING:
+            self._blame(fault)
+        self._fire(Event.INTERRUPT)
 
-    def _on_update_data(self, payload: bytes) -> None:
-        outcomes.check_json("job data", payload)
-        self._tell(self._listener.on_update_data, self._call, payload)
+    def kill_for(self, fault: Fault) -> None:
+        """As `kill`, for a reason with words."""
+        if fault.verdict is not Verdict.LOCK_LOST:
+            self._drain()
+        if self.state in _BUSY:
+            self._blame(fault)
+            self._current().asked_to_stop()
+        self._is_unwanted = True
+        self._fire(Event.KILL)
 
-    def _on_log(self, payload: bytes) -> None:
-        text = payload.decode("utf-8", "replace")
-        if self._capture.output.admit(len(payload)):
-            self._tell(self._listener.on_log, self._call, "log", [text])
+    def tell(self, listener: Callable[..., None], *news: Any) -> None:
+        """Tell a listener something of this child."""
+        tell(self._loop, listener, self, *news)
 
-    def _on_last(self, _: bytes) -> None:
-        self._is_last = True
+    def measure(self) -> Usage:
+        """What the call at work has used, as seen from outside."""
+        return self.process.measure(is_alive=self.state in _BUSY)
 
-    def _on_result(self, payload: bytes) -> None:
-        outcome, fault = outcomes.returned(payload), self._fault
-        if fault is not None and fault.verdict is not Verdict.INTERRUPTED:
-            outcome = self._ended(fault)
-        self._settle(outcome)
-
-    def _on_error(self, payload: bytes) -> None:
-        outcome = outcomes.failed(payload)
-        if self._fault is not None:
-            outcome = replace(self._ended(self._fault), stack=outcome.stack)
-        self._settle(outcome)
-
-    def _on_start_late(self) -> None:
-        self._blame(Verdict.UNAVAILABLE, f"a child was not ready within {_START_S:g} s")
-        self._fire(Event.TIME_UP)
-
-    def _on_deadline(self) -> None:
-        self.interrupt(Verdict.TIMED_OUT)
+    # Timers, and the pidfd.
 
     def _on_time_up(self) -> None:
         before = self.state
         self._drain()
-        if self.state is before:
-            self._fire(Event.TIME_UP)
+        if self.state is not before:
+            return
+        if self.state is State.CONFINING:
+            why = f"a child was not ready within {READY_S:g} s, its import and setup() included"
+            self._blame(Fault(Verdict.UNAVAILABLE, why))
+        self._fire(Event.TIME_UP)
 
     def _on_hangup_late(self) -> None:
         if self.state is not State.RETIRING:
-            self._blame(Verdict.DISCONNECTED)
+            self._blame(Fault(Verdict.DISCONNECTED))
         self._fire(Event.HANGUP)
 
     def _on_death(self) -> None:
-        if self._pidfd is not None:
-            self._loop.remove_reader(self._pidfd)
+        self.process.died()
         self._drain()
         self._fire(Event.DIED)
-
-    def _report_orphan(self) -> None:
-        """Its end is the init process's to reap, or ours, if this process is a subreaper."""
-        status = tree.reap(self.pid) if self.pid else None
-        if status is not None:
-            self._death = Death.from_status(status, None)
-        self._fire(Event.REPORTED)
 
     def _drain(self) -> None:
         """Take what it has sent before deciding about it; it is offered again only afterwards."""
         self._is_draining = True
         try:
-            self._channel.drain()
+            self.process.channel.drain()
         finally:
             self._is_draining = False
         if self._owes_offer:
             self._loop.call_soon(self.on_turn)
+
+    def _blame(self, fault: Fault) -> None:
+        """Keep the first reason; it never changes."""
+        self.fault = self.fault or fault
+
+    # What the state table asks for.
 
     def _fire(self, event: Event) -> None:
         self.state, action = TABLE[self.state, event]
@@ -291,71 +307,72 @@ class Child:
         pass
 
     def _listen(self) -> None:
-        self._channel.open(self._loop)
+        self._timer.set(READY_S, self._on_time_up)
+        self.process.channel.open(self._loop)
 
     def _offer(self) -> None:
         self._timer.clear()
-        max_jobs = self._limits.max_jobs
-        if self._is_unwanted or (max_jobs is not None and self.jobs_run >= max_jobs):
+        if self.ready_at_s is None:
+            self.ready_at_s = self._loop.time()
+            self.process.ready()
+        if self._is_unwanted:
             self.retire()
         else:
             self._owes_offer = True
 
     def _send_job(self) -> None:
-        call = self._call
-        if call is None or self._meter is None:
-            raise AssertionError("a child runs only with a call and a pid")
-        self._is_last = False
-        self._meter.start()
-        self._timer.set(self._limits.timeout_s, self._on_deadline)
-        length = _HEADER_LENGTH.pack(len(call.header))
-        parts = (length, call.header, call.data)
-        if not self._channel.send(FrameType.JOB, self._sequence, *parts):
+        if not self._current().begin():
             # It died while idle: the call never reached it, so it is not to blame.
-            self._blame(Verdict.LOST, "its child was gone before it began")
+            self._blame(Fault(Verdict.LOST, "the child was gone before it began"))
+
+    def _send_warning(self) -> None:
+        """The exception may strike between any two instructions: not to be used again."""
+        self._is_unwanted = True
+        self._current().warn()
 
     def _send_cancel(self) -> None:
-        self._timer.set(self._limits.grace_s, self._on_time_up)
-        verdict = self._fault.verdict if self._fault else Verdict.INTERRUPTED
-        reason = json.dumps({"reason": verdict.value}).encode()
-        self._channel.send(FrameType.CANCEL, self._sequence, reason)
-        if self._channel.has_unsent():
-            self._owes_signal = True
-        else:
-            self._signal(signal.SIGTERM)
+        self._timer.set(self.limits.grace_s, self._on_time_up)
+        self._current().stop(self.fault.verdict if self.fault else Verdict.INTERRUPTED)
+
+    def _current(self) -> Attempt:
+        if self._attempt is None:
+            raise AssertionError("a busy child has a call")
+        return self._attempt
 
     def _send_stop(self) -> None:
         self._is_unwanted = True
-        self._timer.set(max(self._limits.grace_s, 1.0), self._on_time_up)
-        self._channel.send(FrameType.STOP, 0)
+        self._timer.set(max(self.limits.grace_s, 1.0), self._on_time_up)
+        self.process.channel.send(FrameType.STOP, 0)
 
     def _kill(self) -> None:
-        self._timer.clear()
-        self._hangup.clear()
-        self._channel.close()
-        self._signal(signal.SIGKILL)
+        self._stop_clocks()
+        self.process.kill()
 
     def _await_report(self) -> None:
-        self._timer.clear()
-        self._hangup.clear()
+        self._stop_clocks()
         if self._is_orphan:
-            self._report_orphan()
+            self.process.reap_orphan()
+            self._fire(Event.REPORTED)
         else:
-            self._timer.set(_REPORT_S, self._on_time_up)
+            self._timer.set(REPORT_S, self._on_time_up)
+
+    def _accuse(self) -> None:
+        if self.state is State.REQUESTED:
+            self._home.accuse(f"a fork request within {FORK_S:g} s")
+        else:
+            self._home.accuse(f"with a dead child's report within {REPORT_S:g} s")
 
     def _bury(self) -> None:
+        self._stop_clocks()
+        self.process.close()
+        if self._attempt is not None:
+            self._settle(self._last_words(self._attempt))
+        self._home.forget(self)
+        self.tell(self.listener.on_gone, self._exit())
+
+    def _stop_clocks(self) -> None:
         self._timer.clear()
         self._hangup.clear()
-        self._channel.close()
-        self._capture.close()
-        if self._pidfd is not None:
-            self._loop.remove_reader(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = None
-        if self._call is not None:
-            self._settle(self._last_words())
-        self._on_buried(self)
-        self._tell(self._listener.on_gone, self._exit())
 
     def _reject(self) -> None:
         raise RuntimeError(f"child {self.slot} is {self.state.value}, expected idle")
@@ -364,82 +381,50 @@ class Child:
 
     def _settle(self, outcome: Outcome) -> None:
         """Hand out the call's one outcome, with everything that was printed before it."""
-        call = self._call
-        if call is None:
-            raise AssertionError("only a running call settles")
-        self._capture.end()
-        if outcome.usage == Usage():
-            outcome = replace(outcome, usage=self._usage())
-        self._call = None
-        self._owes_signal = False
+        attempt = self._current()
+        self.process.capture.end()
+        attempt.close()
+        self._attempt = None
         if self.state in _BUSY:
-            self._fault = None
-            self._fire(Event.SETTLED_LAST if self._is_last else Event.SETTLED)
-        self._tell(self._listener.on_outcome, call, outcome)
+            self.fault = None
+            self._fire(Event.SETTLED_LAST if attempt.is_last else Event.SETTLED)
+        self.tell(self.listener.on_outcome, attempt.call, outcome)
 
-    def _ended(self, fault: Fault) -> Outcome:
-        return outcomes.ended(fault, timeout_s=self._limits.timeout_s, usage=self._usage())
-
-    def _last_words(self) -> Outcome:
-        """The outcome of a call whose child is gone."""
-        fault = self._fault
-        was_dying = self._death.signal not in {None, signal.SIGKILL}
-        if fault is None or (fault.verdict is Verdict.DISCONNECTED and was_dying):
-            return outcomes.died(self._death, self._capture.output.stderr_tail, self._usage())
-        return self._ended(fault)
-
-    def _usage(self) -> Usage:
-        if self._meter is None:
-            return Usage()
-        is_alive = self.state in _BUSY
-        return self._meter.stop(is_alive=is_alive, total_cpu_ms=self._death.cpu_ms)
+    def _last_words(self, attempt: Attempt) -> Outcome:
+        """The outcome of a call whose child is gone; a crash explains a closed socket."""
+        fault = self.fault
+        was_dying = self.process.death.signal not in {None, signal.SIGKILL}
+        if fault is not None and fault.verdict is Verdict.DISCONNECTED and was_dying:
+            fault = None
+        return attempt.last_words(fault)
 
     def _exit(self) -> ChildExit:
+        death = self.process.death
         facts = ChildExit(
             pid=self.pid,
-            exit_code=self._death.exit_code,
-            signal=self._death.signal,
+            exit_code=death.exit_code,
+            signal=death.signal,
             expected=self._is_unwanted,
             ran=self.jobs_run,
-            stderr_tail=self._capture.output.stderr_tail,
+            stderr_tail=self.process.capture.output.stderr_tail,
         )
-        return outcomes.judged(facts, self._death, self._fault, was_ready=self._was_ready)
-
-    def _blame(self, verdict: Verdict, why: str = "") -> None:
-        """Keep the first reason; it never changes."""
-        self._fault = self._fault or Fault(verdict, why)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._pidfd is not None:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, number)
+        was_ready = self.ready_at_s is not None
+        return outcomes.judged(facts, death, self.fault, was_ready=was_ready)
 
     def _on_lines(self, stream: str, lines: list[str]) -> None:
-        self._tell(self._listener.on_log, self._call, stream, lines)
-
-    def _tell(self, listener: Callable[..., None], *news: Any) -> None:
-        tell(self._loop, listener, self, *news)
-
-    _FRAMES: ClassVar[Mapping[FrameType, Callable[[Child, bytes], None]]] = {
-        FrameType.READY: _on_ready,
-        FrameType.FAULT: _on_fault,
-        FrameType.PROGRESS: _on_progress,
-        FrameType.UPDATE_DATA: _on_update_data,
-        FrameType.LOG: _on_log,
-        FrameType.LAST: _on_last,
-        FrameType.RESULT: _on_result,
-        FrameType.ERROR: _on_error,
-    }
+        self.tell(self.listener.on_log, self._attempt and self._attempt.call, stream, lines)
 
     _ACTIONS: ClassVar[Mapping[Action, Callable[[Child], None]]] = {
         Action.NOTHING: _nothing,
         Action.LISTEN: _listen,
         Action.OFFER: _offer,
         Action.SEND_JOB: _send_job,
+        Action.SEND_WARNING: _send_warning,
         Action.SEND_CANCEL: _send_cancel,
         Action.SEND_STOP: _send_stop,
         Action.KILL: _kill,
         Action.AWAIT_REPORT: _await_report,
+        Action.ACCUSE: _accuse,
         Action.BURY: _bury,
         Action.REJECT: _reject,
     }

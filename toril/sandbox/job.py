@@ -5,14 +5,14 @@ Everything it says goes to the supervisor as frames; the child has no Redis.
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toril.call import MAX_DATA_BYTES
 from toril.errors import TorilError
+from toril.sandbox import asking
 from toril.sandbox.frames import MAX_LOG_BYTES, MAX_PROGRESS_BYTES, FrameType
-from toril.sandbox.text import clean, to_json
+from toril.sandbox.text import clean, from_json, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ _PROGRESS_BURST = 3
 
 
 class UnreadableJob(TorilError):
-    """The job's data in Redis is not JSON."""
+    """The job's data or options in Redis are not JSON."""
 
 
 class Sender(Protocol):
@@ -33,6 +33,12 @@ class Sender(Protocol):
 
     def send(self, frame_type: FrameType, sequence: int, payload: bytes = b"") -> None:
         """Send one frame of the call `sequence`."""
+
+    def check(self) -> None:
+        """Raise what the supervisor wants of the running call, if it wants something."""
+
+    def call(self, sequence: int, request: bytes) -> bytes:
+        """Ask the supervisor, wait for its reply."""
 
 
 class SandboxedJob:
@@ -49,9 +55,13 @@ class SandboxedJob:
             with every start within one life of the job; `timestamp` tells lives apart.
         timestamp: when the job was added, ms since 1970.
         priority: 0 (none) or 1 (most urgent) upwards.
+        data: the job's data.
+        env: what the processor module's `setup()` returned in this child; None without one.
     """
 
-    def __init__(self, header: bytes, data: bytes, sender: Sender, sequence: int) -> None:
+    def __init__(
+        self, header: bytes, data: bytes, sender: Sender, sequence: int, env: Any = None
+    ) -> None:
         """Made by the child.
 
         Args:
@@ -59,8 +69,12 @@ class SandboxedJob:
             data: as in `toril.call.Call`.
             sender: where what the job says goes.
             sequence: number of the call it belongs to.
+            env: what `setup()` returned.
+
+        Raises:
+            UnreadableJob: what stands in Redis is not JSON; the attempt ends with that reason.
         """
-        fields: Mapping[str, Any] = json.loads(header)
+        fields: Mapping[str, Any] = _read("job options are", header)
         self.id: str = fields["id"]
         self.name: str = fields["name"]
         self.queue: str = fields["queue"]
@@ -70,28 +84,13 @@ class SandboxedJob:
         self.fencing_token: int = self.attempts_started
         self.timestamp: int = fields["timestamp"]
         self.priority: int = fields.get("priority", 0)
-        self._raw_data: bytes | None = data
-        self._data: Any = None
+        self.data: Any = _read("job data is", data)
+        self.env = env
         self._sender = sender
         self._sequence = sequence
         self._progress: bytes | None = None
         self._progress_allowance = float(_PROGRESS_BURST)
         self._progress_at_s = time.monotonic()
-
-    @property
-    def data(self) -> Any:
-        """The job's data, parsed when it is first asked for.
-
-        Raises:
-            UnreadableJob: what stands in Redis is not JSON; the attempt ends with that reason.
-        """
-        if self._raw_data is not None:
-            try:
-                self._data = json.loads(self._raw_data)
-            except (ValueError, RecursionError) as error:
-                raise UnreadableJob(f"job data is not JSON: {error}") from error
-            self._raw_data = None
-        return self._data
 
     def log(self, message: object) -> None:
         """Add an entry to the job's log; over 64 KiB it is cut, with a mark."""
@@ -122,8 +121,36 @@ class SandboxedJob:
             TypeError, ValueError: it has no JSON form, or is over the limit on job data.
         """
         data = _bounded("job data", value, MAX_DATA_BYTES)
-        self._data, self._raw_data = value, None
+        self.data = value
         self._sender.send(FrameType.UPDATE_DATA, self._sequence, data)
+
+    def check(self) -> None:
+        """Raise `Cancelled`, `Interrupted` or `SoftTimeout` if one of them is due; else cheap.
+
+        They come by themselves. This is for a processor that they cannot reach: one that blocks
+        signals, works in threads of its own, or caught them by accident. Except for a soft
+        timeout, which is raised once, they are raised here as long as the job runs on.
+        """
+        self._sender.check()
+
+    def add(self, name: str, data: Any = None, **options: Any) -> str:
+        """Add a job to this queue; returns its id when Redis has it.
+
+        It stays when this attempt fails: give it a `job_id`, and an attempt that is repeated does
+        not add it twice. In an `async` processor it holds the loop up for a round trip.
+
+        Args:
+            name: its name.
+            data: any JSON value.
+            options: as for `Queue.add`.
+
+        Raises:
+            InvalidInput: one of its kinds: a name, data or option that cannot be.
+            RedisUnavailable: Redis cannot take it now.
+            TorilError: it was not added for another reason.
+        """
+        request = asking.add_request(name, data, options)
+        return asking.answer(self._sender.call(self._sequence, request))
 
     def flush(self) -> None:
         """Send the progress that is held back, if there is one."""
@@ -137,3 +164,10 @@ def _bounded(what: str, value: Any, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise ValueError(f"{what} is {len(data)} bytes of JSON, over the limit of {max_bytes}")
     return data
+
+
+def _read(what: str, text: bytes) -> Any:
+    try:
+        return from_json(text)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableJob(f"{what} not JSON: {error}") from None

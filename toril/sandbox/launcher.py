@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import socket
-import subprocess
-import sys
-import threading
+import signal
 from collections import deque
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from toril.call import Verdict
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox import control, environment
+from toril.sandbox import control
+from toril.sandbox.capture import Capture
+from toril.sandbox.deaths import Death, signal_name
+from toril.sandbox.descriptors import close_all, pairs
 from toril.sandbox.handle import Child
+from toril.sandbox.launch import Launched, launch, orders
 from toril.sandbox.levels import Level, require
 from toril.sandbox.listener import tell
-from toril.sandbox.outcomes import Death, signal_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from toril.sandbox.control import Message
     from toril.sandbox.limits import Limits
     from toril.sandbox.listener import ChildListener
+
+_LAST_WORDS_S = 1.0
+"""From SIGABRT to SIGKILL of a zygote that hangs; chosen: a stack is written in microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,9 @@ class ZygoteSpec:
         env_names: variables that are let through, beyond the fixed few.
         threads: threads that numeric libraries may start in a child.
         nice: how far children step back behind the supervisor.
+        import_in: `zygote`, once for all children, or `child`, in each for itself: for modules
+            that open connections or start threads when they are imported.
+        preload_s: longest start of a zygote, the processor's import included.
     """
 
     queue: str
@@ -55,6 +57,8 @@ class ZygoteSpec:
     env_names: tuple[str, ...] = ()
     threads: int = 1
     nice: int = 5
+    import_in: Literal["zygote", "child"] = "zygote"
+    preload_s: float = 60.0
 
 
 class Zygote:
@@ -69,17 +73,17 @@ class Zygote:
         self,
         spec: ZygoteSpec,
         listener: ChildListener,
-        process: subprocess.Popen[bytes],
-        channel: socket.socket,
+        launched: Launched,
     ) -> None:
         """Made by `start` only."""
-        self.pid = process.pid
+        self.pid = launched.process.pid
         self._spec = spec
         self._listener = listener
-        self._process = process
-        self._channel = channel
+        self._process = launched.process
+        self._channel = launched.channel
         self._loop = asyncio.get_running_loop()
-        self._pidfd = os.pidfd_open(process.pid)
+        self._capture = Capture(self._loop, launched.streams, spec.limits, self._on_lines)
+        self._pidfd = os.pidfd_open(self.pid)
         self._numbered: dict[int, Child] = {}
         self._numbers: dict[Child, int] = {}
         self._next_number = 1
@@ -88,7 +92,9 @@ class Zygote:
         self._ended = asyncio.Event()
         self._is_stopping = False
         self._is_dead = False
-        self._loop.add_reader(channel, self._on_readable)
+        self._is_importing = False
+        self._accusation = ""
+        self._loop.add_reader(self._channel, self._on_readable)
         self._loop.add_reader(self._pidfd, self._on_death)
 
     @property
@@ -106,18 +112,23 @@ class Zygote:
                 the zygote did not start.
         """
         require(spec.level)
-        zygote = cls(spec, listener, *_launch(spec))
+        zygote = cls(spec, listener, launch(spec))
         await zygote.preload()
         return zygote
 
     async def preload(self) -> None:
         """Part of `start`."""
         try:
-            self._say(_orders(self._spec))
-            _check(await self._first_word, self._process)
+            self._say(orders(self._spec))
+            async with asyncio.timeout(self._spec.preload_s):
+                self._check(await asyncio.shield(self._first_word))
+        except TimeoutError:
+            await self._ask_last_words()
+            raise self._too_slow() from None
         except BaseException:
             await self._abandon()
             raise
+        self._capture.end()
 
     def fork(self, slot: int) -> Child:
         """Ask for a child; `on_idle` follows, or `on_gone`.
@@ -127,14 +138,14 @@ class Zygote:
         """
         if self._is_dead or self._is_stopping:
             raise SandboxUnavailable("the zygote is gone", "Start a new one")
-        ours, theirs = _ends()
+        ours, theirs = pairs()
         number, self._next_number = self._next_number, self._next_number + 1
         child = Child(
             slot=slot,
             limits=self._spec.limits,
             listener=self._listener,
             ends=ours,
-            on_buried=self._forget,
+            home=self,
         )
         self._numbered[number] = child
         self._numbers[child] = number
@@ -162,7 +173,48 @@ class Zygote:
             self._process.kill()
             await self._ended.wait()
 
+    async def _ask_last_words(self) -> None:
+        """End a zygote that hangs: faulthandler says where, if it still can."""
+        self._is_stopping = True
+        self._process.send_signal(signal.SIGABRT)
+        await self._await_end(_LAST_WORDS_S)
+
     # What it says.
+
+    def _check(self, word: Message | None) -> None:
+        """Raise unless it is ready."""
+        if word is None:
+            raise self._died_early()
+        if word["is"] == "ready":
+            return
+        if word["is_import"]:
+            raise ProcessorImportError(word["reason"], word["remedy"], word["traceback"])
+        raise SandboxUnavailable(word["reason"], word["remedy"])
+
+    def _died_early(self) -> SandboxUnavailable:
+        tail = self._capture.output.stderr_tail
+        if self._is_importing:
+            return ProcessorImportError(
+                f"importing processor {self._spec.processor!r} ended the process: "
+                f"it {self._how_it_ended()}",
+                "Mend the module: it must not exit or crash when it is imported",
+                tail,
+            )
+        last = f": {tail}" if tail else ""
+        return SandboxUnavailable(f"the zygote {self._how_it_ended()} before it was ready{last}")
+
+    def _too_slow(self) -> SandboxUnavailable:
+        if not self._is_importing:
+            return SandboxUnavailable(f"the zygote did not start in {self._spec.preload_s:g} s")
+        return ProcessorImportError(
+            f"importing processor {self._spec.processor!r} took more than "
+            f"{self._spec.preload_s:g} s",
+            "Move slow work out of the import, into the function that runs the job or setup()",
+            self._capture.output.stderr_tail,
+        )
+
+    def _on_lines(self, stream: str, lines: list[str]) -> None:
+        tell(self._loop, self._listener.on_log, None, None, stream, lines)
 
     def _on_readable(self) -> None:
         while True:
@@ -186,6 +238,8 @@ class Zygote:
                 child.not_forked(message["reason"])
             case "reaped" if child is not None:
                 child.reported(Death.from_status(message["status"], message["cpu_ms"]))
+            case "importing":
+                self._is_importing = True
             case "ready" | "refused":
                 if not self._first_word.done():
                     self._first_word.set_result(message)
@@ -193,7 +247,7 @@ class Zygote:
     def _say(self, message: Message, fds: tuple[int, ...] = ()) -> None:
         """Send, or keep until the zygote has read what lies before it; `fds` are closed then."""
         if self._is_dead:
-            _close_all(fds)
+            close_all(fds)
             return
         self._unsent.append((message, fds))
         if len(self._unsent) == 1:
@@ -210,7 +264,7 @@ class Zygote:
             except OSError:
                 pass  # It is gone: its pidfd says so.
             self._unsent.popleft()
-            _close_all(fds)
+            close_all(fds)
         self._loop.remove_writer(self._channel)
 
     # Its end.
@@ -222,10 +276,11 @@ class Zygote:
             self._loop.remove_reader(source)
         self._loop.remove_writer(self._channel)
         for _, fds in self._unsent:
-            _close_all(fds)
+            close_all(fds)
         self._unsent.clear()
         self._process.wait()
         self._channel.close()
+        self._capture.close()
         os.close(self._pidfd)
         if not self._first_word.done():
             self._first_word.set_result(None)
@@ -233,7 +288,8 @@ class Zygote:
             child.zygote_gone()
         self._end_when_empty()
 
-    def _forget(self, child: Child) -> None:
+    def forget(self, child: Child) -> None:
+        """Part of `handle.Home`."""
         del self._numbered[self._numbers.pop(child)]
         if self._is_dead:
             self._loop.call_soon(self._end_when_empty)
@@ -243,86 +299,17 @@ class Zygote:
             return
         self._ended.set()
         if not self._is_stopping:
-            reason = _how_it_ended(self._process.returncode)
-            tell(self._loop, self._listener.on_zygote_gone, self, reason)
+            tell(self._loop, self._listener.on_zygote_gone, self, self._how_it_ended())
 
+    def accuse(self, silence: str) -> None:
+        """Part of `handle.Home`: nobody can bury its children, another has to take over."""
+        self._accusation = self._accusation or f"did not answer {silence}, killed"
+        self._process.kill()
 
-def _launch(spec: ZygoteSpec) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    if threading.current_thread() is not threading.main_thread():
-        raise SandboxUnavailable(
-            "a zygote can be started from the main thread only",
-            "Run the event loop in the main thread: the kernel ends a zygote with the thread "
-            "that started it",
-        )
-    env = environment.build(os.environ, spec.env_names, spec.threads)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setblocking(False)
-    with theirs:
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-m", "toril.sandbox.zygote", str(theirs.fileno())],
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=2,
-                pass_fds=(theirs.fileno(),),
-            )
-        except OSError as error:
-            ours.close()
-            raise SandboxUnavailable(f"the zygote could not be started: {error}") from error
-    return process, ours
-
-
-def _orders(spec: ZygoteSpec) -> dict[str, Any]:
-    return {
-        "supervisor_pid": os.getpid(),
-        "queue": spec.queue,
-        "processor": spec.processor,
-        "level": spec.level.value,
-        "limits": asdict(spec.limits),
-        "python_path": [str(Path(entry).absolute()) for entry in spec.python_path],
-        "working_directory": spec.working_directory,
-        "nice": spec.nice,
-    }
-
-
-def _check(word: Message | None, process: subprocess.Popen[bytes]) -> None:
-    if word is None:
-        raise SandboxUnavailable(
-            f"the zygote {_how_it_ended(process.returncode)} before it was ready",
-            "Its last words are on standard error",
-        )
-    if word["is"] == "ready":
-        return
-    if word["is_import"]:
-        raise ProcessorImportError(word["reason"], word["remedy"], word["traceback"])
-    raise SandboxUnavailable(word["reason"], word["remedy"])
-
-
-def _ends() -> tuple[tuple[socket.socket, int, int], tuple[int, int, int]]:
-    """Our ends and the child's ends of data socket, stdout and stderr."""
-    with contextlib.ExitStack() as opened:
-        try:
-            ours, theirs = map(opened.enter_context, socket.socketpair())
-            pipes = []
-            for fd in (*os.pipe(), *os.pipe()):
-                opened.callback(os.close, fd)
-                pipes.append(fd)
-        except OSError as error:
-            raise SandboxUnavailable(
-                f"no descriptors for another child: {error}", "Raise the limit on open files"
-            ) from error
-        opened.pop_all()
-    out_read, out_write, err_read, err_write = pipes
-    return (ours, out_read, err_read), (theirs.detach(), out_write, err_write)
-
-
-def _close_all(fds: Sequence[int]) -> None:
-    for fd in fds:
-        with contextlib.suppress(OSError):
-            os.close(fd)
-
-
-def _how_it_ended(returncode: int | None) -> str:
-    if returncode is None or returncode >= 0:
-        return f"exited with code {returncode}"
-    return f"was ended by {signal_name(-returncode)}"
+    def _how_it_ended(self) -> str:
+        code = self._process.returncode
+        if self._accusation:
+            return self._accusation
+        if code is None or code >= 0:
+            return f"exited with code {code}"
+        return f"was ended by {signal_name(-code)}"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from toril.call import Call, Outcome, Verdict
     from toril.sandbox.handle import Child
     from toril.sandbox.launcher import Zygote
+    from toril.sandbox.reply import Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class ChildExit:
         reason: why it had to go, or died; None when it just left.
         message: the same for people.
         stderr_tail: the last of what it wrote to stderr.
+        remedy: what to do about the reason, if that is known.
+        traceback: of the processor's import or `setup()`, if that failed in the child.
     """
 
     pid: int | None
@@ -37,6 +40,8 @@ class ChildExit:
     reason: Verdict | None = None
     message: str = ""
     stderr_tail: str = ""
+    remedy: str = ""
+    traceback: str = ""
 
 
 class ChildListener(Protocol):
@@ -52,11 +57,24 @@ class ChildListener(Protocol):
     def on_progress(self, child: Child, call: Call, value: bytes) -> None:
         """The job's progress, JSON text."""
 
-    def on_log(self, child: Child, call: Call | None, stream: str, lines: list[str]) -> None:
-        """Lines of `log`, `stdout` or `stderr`; without a call when none was running."""
+    def on_log(self, child: Child | None, call: Call | None, stream: str, lines: list[str]) -> None:
+        """Lines of `log`, `stdout` or `stderr`.
+
+        Without a call when none was running, without a child when the zygote wrote them.
+        """
 
     def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
         """The job's new data, JSON text."""
+
+    def on_stack(self, child: Child, call: Call, text: str) -> None:
+        """The Python stack of a job that has used most of its time; at most once for a call."""
+
+    def on_call(self, child: Child, call: Call, method: str, payload: bytes, reply: Reply) -> None:
+        """The job asks for something and waits for the reply.
+
+        `add`: payload is JSON text `{"name", "data", "options"}`, to be checked as any job's; the
+        reply is the id. Another method is to be refused.
+        """
 
     def on_outcome(self, child: Child, call: Call, outcome: Outcome) -> None:
         """The call's one outcome."""

@@ -1,8 +1,10 @@
-"""From what a child said, or how it died, to an `Outcome`: pure."""
+"""From what a child said, or how it died, to an `Outcome`: pure.
+
+Every message reads well behind "job 5 failed: " and between brackets behind "crashed 3 times".
+"""
 
 from __future__ import annotations
 
-import os
 import signal
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,16 +13,19 @@ import msgspec
 
 from toril.call import Outcome, Usage, Verdict
 from toril.errors import ProtocolError
+from toril.sandbox.deaths import LOST_WORDS, Death, signal_name
 from toril.sandbox.text import clean, clean_end
-from toril.units import format_ms
+from toril.units import MAX_DURATION_MS, format_bytes, format_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from toril.sandbox.limits import Limits
     from toril.sandbox.listener import ChildExit
 
 _MAX_MESSAGE_BYTES = 2048
 _MAX_STACK_BYTES = 32 * 1024
+_POSTPONED = frozenset({Verdict.DELAYED, Verdict.RATE_LIMITED})
 _KINDS: Mapping[str, Verdict] = {
     one.value: one
     for one in (
@@ -31,6 +36,7 @@ _KINDS: Mapping[str, Verdict] = {
         Verdict.RESULT_TOO_LARGE,
         Verdict.PROCESSOR_EXIT,
         Verdict.MEMORY_ERROR,
+        *_POSTPONED,
     )
 }
 """What a child may say about its own end; every other verdict is the supervisor's to give."""
@@ -39,12 +45,12 @@ _MESSAGES: Mapping[Verdict, str] = {
     Verdict.INTERRUPTED: "interrupted: the worker stops",
     Verdict.CANCELLED: "cancelled",
     Verdict.TIMED_OUT: "timed out",
-    Verdict.BROKE_PROTOCOL: "its child broke the frame protocol",
+    Verdict.BROKE_PROTOCOL: "broke the frame protocol",
     Verdict.LOCK_LOST: "lost its lock, killed",
-    Verdict.LOST: "lost: the zygote of its child died",
-    Verdict.DISCONNECTED: "its child closed the socket to the supervisor without a result",
-    Verdict.OVER_MEMORY: "over the memory limit, killed",
-    Verdict.CPU_LIMIT: "over the CPU limit, killed",
+    Verdict.LOST: "lost",
+    Verdict.DISCONNECTED: "closed its socket to the supervisor without a result",
+    Verdict.OVER_MEMORY: "over the memory limit",
+    Verdict.CPU_LIMIT: "over the CPU limit",
 }
 
 _ON_REQUEST = frozenset({Verdict.INTERRUPTED, Verdict.CANCELLED, Verdict.LOCK_LOST})
@@ -54,66 +60,28 @@ Detail = dict[str, str | int | float | bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
-    """How a child ended, as the zygote reported it.
-
-    Attributes:
-        exit_code: None unless it exited.
-        signal: None unless a signal ended it.
-        cpu_ms: user and system time of its whole life; None when nobody could tell.
-    """
-
-    exit_code: int | None = None
-    signal: int | None = None
-    cpu_ms: float | None = None
-
-    @classmethod
-    def from_status(cls, status: int, cpu_ms: float | None) -> Death:
-        """From a wait status."""
-        if os.WIFSIGNALED(status):
-            return cls(signal=os.WTERMSIG(status), cpu_ms=cpu_ms)
-        return cls(exit_code=os.WEXITSTATUS(status), cpu_ms=cpu_ms)
-
-    @property
-    def words(self) -> str:
-        """How it ended, for people."""
-        if self.signal is not None:
-            name = signal_name(self.signal)
-            hint = (
-                ": sent from outside, or by the kernel because memory ran out"
-                if self.signal == signal.SIGKILL
-                else ""
-            )
-            return f"crashed by {name}{hint}"
-        if self.exit_code is not None:
-            return f"exited with code {self.exit_code} without a result"
-        return "ended in an unknown way"
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict when nothing else is known about the end."""
-        if self.signal is not None:
-            return Verdict.CRASHED
-        return Verdict.LOST if self.exit_code is None else Verdict.EXITED
-
-
-@dataclass(frozen=True, slots=True)
 class Fault:
     """Why a child, or its call, had to end.
 
     Attributes:
         verdict: the reason.
         why: what exactly; empty when the verdict says all.
+        remedy: what to do about it, if that is known.
+        traceback: of the processor's import, if that failed.
     """
 
     verdict: Verdict
     why: str = ""
+    remedy: str = ""
+    traceback: str = ""
 
     @property
     def words(self) -> str:
         """The fault for people."""
-        if self.verdict is Verdict.UNAVAILABLE:
+        if self.verdict in {Verdict.UNAVAILABLE, Verdict.IMPORT_FAILED}:
             return self.why
+        if self.verdict is Verdict.LOST and not self.why:
+            return LOST_WORDS
         message = _MESSAGES.get(self.verdict, self.verdict.value)
         return f"{message}: {self.why}" if self.why else message
 
@@ -123,11 +91,15 @@ class _ErrorPayload(msgspec.Struct):
     name: str
     message: str
     stack: str
+    delay_ms: int
 
 
 class _FaultPayload(msgspec.Struct):
     step: str
     error: str
+    remedy: str
+    traceback: str
+    is_import: bool
 
 
 _error_decoder = msgspec.json.Decoder(_ErrorPayload)
@@ -174,16 +146,19 @@ def failed(payload: bytes) -> Outcome:
         verdict = _KINDS[error.kind]
     except (ValueError, RecursionError, KeyError):
         raise ProtocolError("ERROR frame is malformed") from None
+    if not 0 <= error.delay_ms <= MAX_DURATION_MS:
+        raise ProtocolError("ERROR frame asks for a delay outside 0 to 10 years")
     return Outcome(
         verdict,
         error_name=clean(error.name, 256),
         message=clean(error.message, _MAX_MESSAGE_BYTES),
         stack=clean_end(error.stack, _MAX_STACK_BYTES),
+        detail={"delay_ms": error.delay_ms} if verdict in _POSTPONED else {},
     )
 
 
-def fault(payload: bytes) -> str:
-    """What a FAULT frame says, for people.
+def fault(payload: bytes) -> Fault:
+    """What a FAULT frame says.
 
     Raises:
         ProtocolError: the payload is not what a FAULT frame carries.
@@ -192,41 +167,68 @@ def fault(payload: bytes) -> str:
         report = _fault_decoder.decode(payload)
     except (ValueError, RecursionError):
         raise ProtocolError("FAULT frame is malformed") from None
-    return f'setting up a child failed at step "{report.step}": {clean(report.error, 1024)}'
+    words, remedy = clean(report.error, _MAX_MESSAGE_BYTES), clean(report.remedy, 1024)
+    if report.is_import:
+        trace = clean_end(report.traceback, _MAX_STACK_BYTES)
+        return Fault(Verdict.IMPORT_FAILED, words, remedy, trace)
+    step = clean(report.step, 64)
+    why = f'setting up a child failed at step "{step}": {words}'
+    return Fault(Verdict.UNAVAILABLE, why, remedy)
 
 
-def ended(fault: Fault, *, timeout_s: float, usage: Usage) -> Outcome:
+def ended(fault: Fault, *, limits: Limits, usage: Usage, detail: Detail) -> Outcome:
     """The outcome of an attempt that the supervisor ended, or that its child could not go on with.
 
     Args:
         fault: the first reason.
-        timeout_s: the limit on wall time.
+        limits: what the child may use.
         usage: what the attempt used.
+        detail: what else is known.
     """
-    detail: Detail = {}
+    message = fault.words
     match fault.verdict:
         case Verdict.TIMED_OUT:
-            message = f"timed out after {format_ms(usage.wall_ms)} (limit {_limit(timeout_s)})"
-            detail["limit_ms"] = round(timeout_s * 1000)
+            message = (
+                f"timed out after {format_ms(usage.wall_ms)} (limit {_limit(limits.timeout_s)})"
+            )
+            detail["limit_ms"] = round(limits.timeout_s * 1000)
+        case Verdict.CPU_LIMIT:
+            detail["limit_ms"] = round((limits.cpu_s or 0) * 1000)
+        case Verdict.OVER_MEMORY:
+            detail["limit_bytes"] = limits.memory_bytes or 0
         case Verdict.BROKE_PROTOCOL:
-            message = fault.words
             detail["rule"] = fault.why
-        case _:
-            message = fault.words
     return Outcome(fault.verdict, message=message, detail=detail, usage=usage)
 
 
-def died(death: Death, stderr_tail: str, usage: Usage) -> Outcome:
+def over_memory(limits: Limits, growth_bytes: int) -> Fault:
+    """The child has grown over the limit by memory that the kernel did not refuse."""
+    limit = format_bytes(limits.memory_bytes or 0)
+    why = f"grew by {format_bytes(growth_bytes)} (limit {limit}), killed"
+    return Fault(Verdict.OVER_MEMORY, why)
+
+
+def over_cpu(limits: Limits, used_ms: float) -> Fault:
+    """The attempt has used more CPU time than it may."""
+    limit = format_ms((limits.cpu_s or 0) * 1000)
+    return Fault(Verdict.CPU_LIMIT, f"used {format_ms(used_ms)} (limit {limit})")
+
+
+def softly_timed_out(outcome: Outcome, limits: Limits, usage: Usage) -> Outcome:
+    """The outcome of an attempt that ended by the SoftTimeout it was sent."""
+    soft_s = limits.soft_timeout_s or 0
+    message = f"timed out after {format_ms(usage.wall_ms)} (soft limit {_limit(soft_s)})"
+    detail: Detail = {"limit_ms": round(soft_s * 1000), "soft": True, "stage": "exception"}
+    return replace(outcome, verdict=Verdict.TIMED_OUT, message=message, detail=detail, usage=usage)
+
+
+def died(death: Death, *, usage: Usage, detail: Detail) -> Outcome:
     """The outcome of an attempt whose child died by itself."""
-    detail: Detail = {}
     if death.signal is not None:
         detail["signal"] = signal_name(death.signal)
     if death.exit_code is not None:
         detail["exit_code"] = death.exit_code
-    if stderr_tail:
-        detail["stderr"] = stderr_tail
-    message = death.words if death.verdict is not Verdict.LOST else _MESSAGES[Verdict.LOST]
-    return Outcome(death.verdict, message=message, detail=detail, usage=usage)
+    return Outcome(death.verdict, message=death.words, detail=detail, usage=usage)
 
 
 def judged(facts: ChildExit, death: Death, fault: Fault | None, *, was_ready: bool) -> ChildExit:
@@ -239,23 +241,22 @@ def judged(facts: ChildExit, death: Death, fault: Fault | None, *, was_ready: bo
         was_ready: it had come as far as READY.
     """
     if fault is not None:
-        expected = facts.expected and fault.verdict in _ON_REQUEST
-        return replace(facts, expected=expected, reason=fault.verdict, message=fault.words)
+        return replace(
+            facts,
+            expected=facts.expected and fault.verdict in _ON_REQUEST,
+            reason=fault.verdict,
+            message=fault.words,
+            remedy=fault.remedy,
+            traceback=fault.traceback,
+        )
     is_clean = death.exit_code in {None, 0} and death.signal in {None, signal.SIGKILL}
     if facts.expected and is_clean:
         return facts
     if not was_ready:
-        message = f"a child {death.words} before it was ready"
+        how = death.words.removesuffix(" without a result")
+        message = f"a child {how} before it was ready"
         return replace(facts, expected=False, reason=Verdict.UNAVAILABLE, message=message)
     return replace(facts, expected=False, reason=death.verdict, message=death.words)
-
-
-def signal_name(number: int) -> str:
-    """`SIGSEGV` for 11; a real-time signal by its number."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _limit(timeout_s: float) -> str:

@@ -4,7 +4,7 @@ A socket, a writable file or a thread that an import opens would be shared by ev
 missing in them, so it is refused here, named, before any job is taken.
 """
 
-# ruff: noqa: PTH115, PTH116, PTH120, PTH208 - no pathlib where children are made
+# ruff: noqa: PTH115, PTH116, PTH208 - no pathlib where children are made
 
 from __future__ import annotations
 
@@ -14,28 +14,35 @@ import os
 import stat
 import sys
 import threading
-import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox import proc, processor
+from toril.sandbox import ends, proc, processor
 from toril.sandbox.text import clean, clean_end
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from toril.sandbox.processor import Processor
+    from toril.sandbox.wire import Wire
 
 IMPORT_IN_CHILD = (
     'Open it inside the function that runs the job, or set import = "child" for this queue, so '
-    "that every child imports the processor itself (that setting comes with a later version)"
+    "that every child imports the processor itself"
+)
+_CLEAN_ENVIRONMENT = (
+    "; if it misses a variable: children get a clean environment, --env NAME lets one through"
 )
 _MAX_TRACEBACK_BYTES = 32 * 1024
 
 
-def load(path: str) -> tuple[Processor, list[int]]:
+def load(path: str, *, has_hidden: bool) -> tuple[Processor, list[int]]:
     """Import a processor and check what its import left open.
+
+    Args:
+        path: `"module:attribute"`.
+        has_hidden: variables of the supervisor's environment were kept from it.
 
     Returns:
         The processor, and the read-only files that its modules hold open.
@@ -45,10 +52,54 @@ def load(path: str) -> tuple[Processor, list[int]]:
         SandboxUnavailable: it left something open that children must not share.
     """
     before = open_fds()
-    with watching_threads() as culprits:
-        found = _resolve(path)
-    refuse_threads(culprits)
+    with watching_threads() as starters:
+        found = resolve(path, has_hidden=has_hidden)
+        if found.has_coroutines:
+            coroutine_runner()
+    refuse_threads(starters, processor.module_of(path))
     return found, [fd for fd in sorted(open_fds() - before) if _is_shareable(fd)]
+
+
+def resolve(path: str, *, has_hidden: bool) -> Processor:
+    """Import a processor; arguments as for `load`.
+
+    Raises:
+        ProcessorImportError: the import failed, or what it found is not a processor.
+    """
+    try:
+        return processor.resolve(path)
+    except ProcessorImportError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a wall
+        # Whatever a user's module raises at import, SystemExit included, is what we report.
+        raise ProcessorImportError(
+            f"importing processor {path!r} failed: "
+            f"{type(error).__name__}: {clean(ends.said(error), 2048)}",
+            import_remedy(error, has_hidden=has_hidden),
+            clean_end(ends.stack(error), _MAX_TRACEBACK_BYTES),
+        ) from None
+
+
+def import_remedy(error: BaseException, *, has_hidden: bool) -> str:
+    """What to do about an import, or a `setup()`, that raised."""
+    variable = processor.missing_variable(error)
+    if variable is not None:
+        return processor.variable_remedy(variable)
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            "The import path is the worker's own, its working directory included: start it where "
+            "the module can be found, or install the package in its environment"
+        )
+    is_of_code = isinstance(error, SyntaxError | NameError | ImportError)
+    hint = _CLEAN_ENVIRONMENT if has_hidden and not is_of_code else ""
+    return f"Mend the module, then start again{hint}"
+
+
+def coroutine_runner() -> Callable[[Coroutine[Any, Any, Any], Wire], Any]:
+    """What runs a coroutine; asyncio is imported only where there is one."""
+    from toril.sandbox import coroutine  # noqa: PLC0415 - see above
+
+    return coroutine.run
 
 
 def open_fds() -> set[int]:
@@ -59,93 +110,70 @@ def open_fds() -> set[int]:
 @contextmanager
 def watching_threads() -> Iterator[list[str]]:
     """Collect the modules during whose import the number of threads grew, innermost first."""
-    culprits: list[str] = []
+    starters: list[str] = []
     seen = proc.thread_count()
     original = builtins.__import__
 
     def watched(name: str, *args: Any, **kwargs: Any) -> Any:
         nonlocal seen
-        is_new = name not in sys.modules
-        module = original(name, *args, **kwargs)
-        if is_new and (now := proc.thread_count()) > seen:
-            seen = now
-            culprits.append(name)
-        return module
+        known = len(sys.modules)
+        try:
+            return original(name, *args, **kwargs)
+        finally:
+            if len(sys.modules) != known and (now := proc.thread_count()) > seen:
+                seen = now
+                starters.append(_innermost(name, args))
 
     builtins.__import__ = watched
     try:
-        yield culprits
+        yield starters
     finally:
         builtins.__import__ = original
 
 
-def refuse_threads(culprits: list[str]) -> None:
+def refuse_threads(starters: Sequence[str], module: str = "") -> None:
     """Refuse to go on with more than one thread: a fork copies their locks, but not them.
+
+    Args:
+        starters: modules whose import started one, as far as they are known.
+        module: the processor's module, if it was its import that is looked at.
 
     Raises:
         SandboxUnavailable: it names the module that started one, if that is known.
     """
     if (count := proc.thread_count()) == 1:
         return
-    names = culprits or [
-        f"{module} (thread {thread.name!r})"
-        for thread in threading.enumerate()
-        if thread is not threading.main_thread()
-        for module in [_home_of(thread)]
-    ]
-    who = f"importing {', '.join(names)}" if names else "an import"
+    if not module:
+        who = ", ".join(_living_threads()) or "C code"
+    elif starters:
+        who = f"importing {', '.join(starters)} (for {module})"
+    else:
+        who = f"importing {module}"
+    others = "the other" if count == 2 else "the others"  # noqa: PLR2004 - one, and the main one
     raise SandboxUnavailable(
-        f"the zygote has {count} threads after preloading, and can fork safely with one only: "
-        f"{who} started the others",
+        f"the zygote has {count} threads, and can fork safely with one only: "
+        f"{who} started {others}",
         IMPORT_IN_CHILD.replace("Open it", "Start it"),
     )
 
 
-def _resolve(path: str) -> Processor:
-    try:
-        return processor.resolve(path)
-    except ProcessorImportError:
-        raise
-    except BaseException as error:  # noqa: BLE001 - a wall
-        # Whatever a user's module raises at import, SystemExit included, is what we report.
-        raise ProcessorImportError(
-            f"importing processor {path!r} failed: "
-            f"{type(error).__name__}: {clean(_said(error), 2048)}",
-            _import_remedy(error),
-            clean_end(_trace(error), _MAX_TRACEBACK_BYTES),
-        ) from None
+def _innermost(name: str, args: tuple[Any, ...]) -> str:
+    """The full name of what an import statement imports: `from . import x` in package p is p.x."""
+    given: tuple[Any, ...] = (*args, *(None, None, (), 0)[len(args) :])
+    namespace, _, names, level = given
+    if level:
+        parents = str((namespace or {}).get("__package__", "")).split(".")
+        name = ".".join([*parents[: len(parents) + 1 - level], *([name] if name else [])])
+    inner = f"{name}.{next(iter(names or ()), '')}"
+    return inner if inner in sys.modules else name
 
 
-def _import_remedy(error: BaseException) -> str:
-    variable = processor.missing_variable(error)
-    if variable is not None:
-        return processor.variable_remedy(variable)
-    if isinstance(error, ModuleNotFoundError):
-        return (
-            "The import path is the worker's own, its working directory included: start it where "
-            "the module can be found, or install the package in its environment"
-        )
-    return "Mend the module, then start again"
-
-
-def _trace(error: BaseException) -> str:
-    """The traceback from the first frame that is neither ours nor the import system's."""
-    trace = error.__traceback__
-    while trace is not None and _is_machinery(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
-
-
-def _is_machinery(filename: str) -> bool:
-    ours = os.path.dirname(__file__)
-    return filename.startswith((ours, "<frozen importlib")) or "importlib" in filename
-
-
-def _said(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as broken:  # noqa: BLE001 - a wall: str() of a user's exception runs its code
-        return f"<str() failed: {type(broken).__name__}>"
+def _living_threads() -> list[str]:
+    return [
+        f"{_home_of(thread)} (thread {thread.name!r})"
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread()
+    ]
 
 
 def _home_of(thread: threading.Thread) -> str:

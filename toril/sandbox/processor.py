@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from toril.sandbox.job import SandboxedJob
 
 Function = Callable[["SandboxedJob"], Any]
+Hook = Callable[[], Any]
 
 _environ_getitem = type(os.environ).__getitem__.__code__
 
@@ -26,10 +27,29 @@ class UnknownJobName(TorilError):
 
 
 class Processor:
-    """A function for every job name: one for all, or one for each name of a mapping."""
+    """A function for every job name: one for all, or one for each name of a mapping.
 
-    def __init__(self, functions: Mapping[str, Function] | Function) -> None:
+    Attributes:
+        setup: called once in every child, before its first job; None when there is none.
+        teardown: called in a child that leaves; None when there is none.
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[str, Function] | Function,
+        setup: Hook | None = None,
+        teardown: Hook | None = None,
+    ) -> None:
         self._functions = functions
+        self.setup = setup
+        self.teardown = teardown
+
+    @property
+    def has_coroutines(self) -> bool:
+        """Whether a function is `async`, as far as can be told without calling it."""
+        functions = self._functions
+        every = functions.values() if isinstance(functions, Mapping) else [functions]
+        return any(inspect.iscoroutinefunction(function) for function in every)
 
     def find(self, job_name: str) -> Function:
         """The function for a job name.
@@ -57,7 +77,8 @@ def resolve(path: str) -> Processor:
             to functions.
 
     Raises:
-        ProcessorImportError: the path is malformed, the attribute is not there, or is not one.
+        ProcessorImportError: the path is malformed, the attribute is not there, or is not one; or
+            the module's `setup` or `teardown` is not a function without parameters.
         BaseException: whatever the module itself raises when it is imported.
     """
     module_name, _, attribute = path.partition(":")
@@ -66,7 +87,9 @@ def resolve(path: str) -> Processor:
             f"processor {path!r} is not of the form module:attribute",
             'Write it like "myapp.images:processors"',
         )
-    return _checked(path, _attribute(importlib.import_module(module_name), attribute))
+    module = importlib.import_module(module_name)
+    functions = _checked(path, _attribute(module, attribute))
+    return Processor(functions, _hook(module, "setup"), _hook(module, "teardown"))
 
 
 def missing_variable(error: BaseException) -> str | None:
@@ -88,6 +111,11 @@ def variable_remedy(name: str) -> str:
     )
 
 
+def module_of(path: str) -> str:
+    """The module that a processor's path names."""
+    return path.partition(":")[0]
+
+
 def _attribute(module: ModuleType, name: str) -> Any:
     try:
         return getattr(module, name)
@@ -99,7 +127,34 @@ def _attribute(module: ModuleType, name: str) -> Any:
         ) from None
 
 
-def _checked(path: str, found: Any) -> Processor:
+def _hook(module: ModuleType, name: str) -> Hook | None:
+    hook: Hook | None = getattr(module, name, None)
+    if hook is None:
+        return None
+    what = f"{name} of module {module.__name__!r}"
+    remedy = f"Make it a function without parameters, or give it another name than {name}"
+    if not callable(hook) or inspect.iscoroutinefunction(hook):
+        kind = "an async function" if callable(hook) else f"of type {type(hook).__name__}"
+        raise ProcessorImportError(f"{what} is {kind}, expected a plain function", remedy)
+    if not _takes(hook):
+        raise ProcessorImportError(f"{what} has parameters, expected none", remedy)
+    return hook
+
+
+def _takes(function: Callable[..., Any], *arguments: object) -> bool:
+    """Whether it can be called so; in doubt, yes. What a decorator wraps is not looked at."""
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        return False
+    return True
+
+
+def _checked(path: str, found: Any) -> Mapping[str, Function] | Function:
     if isinstance(found, Mapping):
         if not found:
             raise ProcessorImportError(f"processor {path!r} is an empty mapping")
@@ -107,7 +162,8 @@ def _checked(path: str, found: Any) -> Processor:
             _check_function(f"{path}[{name!r}]", function)
     else:
         _check_function(path, found)
-    return Processor(found)
+    checked: Mapping[str, Function] | Function = found
+    return checked
 
 
 def _check_function(path: str, function: Any) -> None:
@@ -116,11 +172,15 @@ def _check_function(path: str, function: Any) -> None:
             f"processor {path!r} is of type {type(function).__name__}",
             "Name a function, or a mapping from job name to functions",
         )
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ProcessorImportError(
-            f"processor {path!r} is async, which this version of toril cannot run yet",
-            "Make it a plain function, for example `def process(job): "
-            "return asyncio.run(process_async(job))`",
+            f"processor {path!r} is a generator: calling it runs nothing of it",
+            "Let it return its result instead of yielding",
+        )
+    if not _takes(function, None):
+        raise ProcessorImportError(
+            f"processor {path!r} cannot be called with one argument, the job",
+            "Write it like `def process(job)`",
         )
 
 

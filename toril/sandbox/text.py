@@ -1,4 +1,4 @@
-"""What leaves a child: strict JSON, and bounded text that always encodes."""
+"""What enters and leaves a child: strict JSON, and bounded text that always encodes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,23 @@ def to_json(value: Any) -> bytes:
         RecursionError: it is nested too deeply.
     """
     return _encode(value).encode()
+
+
+def from_json(text: bytes) -> Any:
+    """The value of strict JSON text: no NaN, no infinities, which no other language reads.
+
+    Raises:
+        ValueError: it is not.
+        RecursionError: it is nested too deeply.
+    """
+    return _decode(text.decode())
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON value")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
 
 
 def clean(text: str, max_bytes: int) -> str:

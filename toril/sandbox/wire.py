@@ -17,7 +17,7 @@ import socket
 import struct
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from toril.errors import Cancelled, Interrupted, SoftTimeout
 from toril.sandbox.frames import (
@@ -77,12 +77,14 @@ class Wire:
         self._is_busy = False
         self._note = False
         self._reason = ""
+        self._is_due = False
+        self._asked = 0
         self._numbers = itertools.count(1)
         self._replies: dict[int, bytes] = {}
 
     def begin(self, sequence: int) -> None:
         """The call `sequence` is at work."""
-        self._reason = ""
+        self._reason, self._is_due = "", False
         self._replies.clear()
         self.sequence = sequence
 
@@ -125,7 +127,7 @@ class Wire:
         Raises:
             RuntimeError: the call `sequence` is over.
         """
-        number = next(self._numbers)
+        number, asked = next(self._numbers), self._asked
         self.send(FrameType.CALL, sequence, NUMBER.pack(number) + request)
         readable = select.poll()
         readable.register(self._socket, select.POLLIN)
@@ -133,7 +135,8 @@ class Wire:
             if sequence != self.sequence:
                 raise RuntimeError("the job is over")
             readable.poll(_LOOK_MS)
-            if self._read_pending():
+            self._read_pending()
+            if self._asked != asked:
                 self._raise_reason()
         return self._replies.pop(number)
 
@@ -143,10 +146,6 @@ class Wire:
             self._note = True
         elif self.running:
             self._interrupt()
-
-    def raised_for(self, reason: str) -> BaseException:
-        """The exception for a reason."""
-        return _REASONS.get(reason, Interrupted)(reason)
 
     @contextmanager
     def _uninterrupted(self) -> Iterator[None]:
@@ -165,45 +164,62 @@ class Wire:
                 self._interrupt()
 
     def _interrupt(self) -> None:
-        if not self._read_pending():
+        """In the main thread: raise what it has not been told yet, or tell its task."""
+        self._read_pending()
+        if not self._is_due:
             return
         if self.interrupt_task is None:
             self._raise_reason()
         else:
-            self.interrupt_task(self._reason)
+            self.interrupt_task(self._taken_reason())
 
-    def _read_pending(self) -> bool:
-        """Read what is there already; whether a reason to stop was in it."""
-        is_asked = False
+    def _read_pending(self) -> None:
+        """Read what is there already."""
+        if _get_ident() != self._main_thread:
+            self._read_all()
+            return
+        while True:
+            self._note, self._is_busy = False, True
+            try:
+                self._read_all()
+            finally:
+                self._is_busy = False
+            if not self._note:
+                return
+
+    def _read_all(self) -> None:
         with self._read_lock:
             while self._is_readable():
-                was_busy, self._is_busy = self._is_busy, True
                 frame = self.receive()
-                self._is_busy = was_busy
-                is_asked = self._file(frame) or is_asked
+                self._file(frame)
                 if frame is None:
-                    break
-        return is_asked
+                    return
 
-    def _file(self, frame: Frame | None) -> bool:
+    def _file(self, frame: Frame | None) -> None:
         if frame is None:
-            self._reason = "interrupted"
-            return True
-        if frame.sequence != self.sequence:
-            return False
-        if frame.type is FrameType.CANCEL:
-            self._reason = json.loads(frame.payload)["reason"]
-            return True
-        if frame.type is FrameType.REPLY:
+            self._ask("interrupted")
+        elif frame.sequence != self.sequence:
+            return
+        elif frame.type is FrameType.CANCEL:
+            self._ask(json.loads(frame.payload)["reason"])
+        elif frame.type is FrameType.REPLY:
             self._replies[NUMBER.unpack_from(frame.payload)[0]] = frame.payload[NUMBER.size :]
-        return False
+
+    def _ask(self, reason: str) -> None:
+        self._reason, self._is_due = reason, True
+        self._asked += 1
+
+    def _taken_reason(self) -> str:
+        reason = self._reason
+        if _get_ident() == self._main_thread:
+            self._is_due = False
+            if reason == SOFT_TIMEOUT:
+                self._reason = ""
+        return reason
 
     def _raise_reason(self) -> None:
-        reason = self._reason
-        if reason == SOFT_TIMEOUT:
-            self._reason = ""
-        if reason:
-            _raise(self.raised_for(reason))
+        if reason := self._taken_reason():
+            raise exception_for(reason)
 
     def _is_readable(self) -> bool:
         try:
@@ -226,3 +242,8 @@ class Wire:
 def listen_for_interrupts(wire: Wire) -> None:
     """(Re)install the handler: a processor may have replaced it."""
     signal.signal(signal.SIGTERM, wire.on_sigterm)
+
+
+def exception_for(reason: str) -> BaseException:
+    """What is raised for the reason that a CANCEL frame gives."""
+    return _REASONS.get(reason, Interrupted)(reason)

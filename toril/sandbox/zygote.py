@@ -6,6 +6,7 @@ with status and CPU time, and leaves nothing of a dead child's process tree behi
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import select
@@ -34,28 +35,37 @@ def main(channel: socket.socket) -> int:
     if received is None:
         return 0
     orders = received[0]
+    faulthandler.enable(file=2)
     proc.die_with_parent(orders["supervisor_pid"], signal.SIGKILL)
     proc.adopt_orphans()
     proc.set_dumpable(dumpable=False)
     os.setsid()
     setproctitle.setproctitle(f"toril: {orders['queue']} zygote")
+    confine.open_streams()
     try:
         zygote = _prepare(channel, orders)
+        confine.flush_streams()
     except SandboxUnavailable as refusal:
         control.send(channel, _refused(refusal))
         return os.EX_CONFIG
+    signal.signal(_ORPHANED, _end_soon)
+    proc.die_with_parent(orders["supervisor_pid"], _ORPHANED)
     control.send(channel, {"is": "ready"})
     return zygote.serve()
 
 
 def _prepare(channel: socket.socket, orders: Message) -> _Zygote:
     require(Level(orders["level"]))
-    _reserve_data_fd()
+    _reserve_low_fds()
     sys.path[:] = orders["python_path"] + [
         entry for entry in sys.path if entry not in orders["python_path"]
     ]
     os.chdir(orders["working_directory"])
-    processor, shared_fds = preload.load(orders["processor"])
+    processor: Processor | None = None
+    shared_fds: list[int] = []
+    if orders["import_in"] == "zygote":
+        control.send(channel, {"is": "importing"})
+        processor, shared_fds = preload.load(orders["processor"], has_hidden=orders["has_hidden"])
     confine.reset_signals()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # A service manager may signal the whole group: the supervisor alone decides who stops.
@@ -66,12 +76,16 @@ def _prepare(channel: socket.socket, orders: Message) -> _Zygote:
     return _Zygote(channel, orders, processor, shared_fds)
 
 
-def _reserve_data_fd() -> None:
-    """Keep imports from opening a file under the number that children use for their socket."""
-    while (fd := os.open(os.devnull, os.O_RDONLY)) < confine.DATA_FD:
+def _reserve_low_fds() -> None:
+    """Keep imports from opening a file under a number that children use for their own."""
+    while (fd := os.open(os.devnull, os.O_RDONLY)) <= confine.STACK_FD:
         continue
-    if fd != confine.DATA_FD:
-        os.close(fd)
+    os.close(fd)
+
+
+def _end_soon(_signal: int, _stack: object) -> None:
+    """The supervisor is dead: the closed socket ends us, and if that fails, the alarm does."""
+    signal.alarm(_LAST_S)
 
 
 def _refused(refusal: SandboxUnavailable) -> Message:
@@ -82,6 +96,13 @@ def _refused(refusal: SandboxUnavailable) -> Message:
         "remedy": refusal.remedy,
         "traceback": getattr(refusal, "traceback", ""),
     }
+
+
+_ORPHANED = signal.SIGUSR1
+"""Tells of the supervisor's death. Not SIGKILL: what children leave behind is swept first."""
+
+_LAST_S = 10
+"""From the supervisor's death to ours at the latest; chosen: five times the longest sweep."""
 
 
 @dataclass(slots=True)
@@ -95,7 +116,7 @@ class _Zygote:
         self,
         channel: socket.socket,
         orders: Message,
-        processor: Processor,
+        processor: Processor | None,
         shared_fds: list[int],
     ) -> None:
         self._channel = channel
@@ -124,7 +145,7 @@ class _Zygote:
             return False
         message, fds = received
         try:
-            preload.refuse_threads([])
+            preload.refuse_threads(())
             self._fork(message, fds)
         except (SandboxUnavailable, OSError) as refusal:
             self._say({"is": "not-forked", "number": message["number"], "reason": str(refusal)})
@@ -135,8 +156,7 @@ class _Zygote:
 
     def _fork(self, message: Message, fds: list[int]) -> None:
         plan = self._plan(message, fds)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        confine.flush_streams()
         pid = os.fork()
         if pid == 0:
             # Its number will be another file's: a collected socket object must not close that.
@@ -148,7 +168,7 @@ class _Zygote:
         self._say({"is": "forked", "number": message["number"], "pid": pid}, [pidfd])
 
     def _plan(self, message: Message, fds: list[int]) -> confine.Plan:
-        data_fd, stdout_fd, stderr_fd = fds
+        data_fd, stdout_fd, stderr_fd, stack_fd = fds
         return confine.Plan(
             queue=self._orders["queue"],
             slot=message["slot"],
@@ -156,10 +176,13 @@ class _Zygote:
             nice=self._orders["nice"],
             working_directory=self._orders["working_directory"],
             zygote_pid=os.getpid(),
+            processor=self._orders["processor"],
+            has_hidden=self._orders["has_hidden"],
             shared_fds=self._shared_fds,
             data_fd=data_fd,
             stdout_fd=stdout_fd,
             stderr_fd=stderr_fd,
+            stack_fd=stack_fd,
         )
 
     def _bury(self, pidfd: int) -> None:
@@ -187,6 +210,7 @@ class _Zygote:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         for pidfd in list(self._children):
             self._bury(pidfd)
+        tree.sweep_strangers(set())
 
     def _say(self, message: dict[str, Any], fds: tuple[int, ...] | list[int] = ()) -> None:
         """Report; a supervisor that is gone does not hear it, and the next read ends the loop."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from toril.runtime.retry import Policy
     from toril.sandbox.handle import Child
     from toril.sandbox.listener import ChildExit
+    from toril.sandbox.reply import Reply
     from toril.supervisor.reports import Reports
     from toril.supervisor.settings import QueueSettings
 
@@ -42,6 +43,9 @@ class AttemptsListener(Protocol):
 
     def on_said(self) -> None:
         """There is something to report."""
+
+    def on_asked(self, method: str, payload: bytes, reply: Reply) -> None:
+        """A running job asks for something and waits."""
 
     def on_orphans(self) -> None:
         """A zygote died: what it left behind is this process's to end."""
@@ -169,15 +173,26 @@ class Attempts:
         self._reports.data(self._running[child], value)
         self._listener.on_said()
 
-    def on_log(self, child: Child, call: Call | None, stream: str, lines: list[str]) -> None:
+    def on_log(self, child: Child | None, call: Call | None, stream: str, lines: list[str]) -> None:
         """Lines for the job's log and for ours."""
         job_id = call.job_id if call is not None else ""
         for line in lines:
             self._emit(ev.JobOutput(self._queue.name, job_id, stream, line))
-        claim = self._running.get(child)
+        claim = self._running.get(child) if child is not None else None
         if call is not None and claim is not None:
             self._reports.log(claim, lines)
             self._listener.on_said()
+
+    def on_stack(self, child: Child, call: Call, text: str) -> None:
+        """Where a job stands that has used most of its time; kept with the job."""
+        del call
+        self._reports.stack(self._running[child], text)
+        self._listener.on_said()
+
+    def on_call(self, child: Child, call: Call, method: str, payload: bytes, reply: Reply) -> None:
+        """A job asks for something and waits."""
+        del child, call
+        self._listener.on_asked(method, payload, reply)
 
     def on_death(self, exit: ChildExit) -> None:  # noqa: A002 - the sandbox's word
         """A child ended that was not asked to."""

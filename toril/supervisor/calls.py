@@ -42,4 +42,6 @@ def zygote_spec(queue: QueueSettings) -> ZygoteSpec:
         python_path=path,
         working_directory=directory,
         env_names=queue.env,
+        threads=queue.threads,
+        import_in=queue.import_in,
     )

@@ -21,6 +21,7 @@ _VERBS = {
     "run": "toril.supervisor.run",
     "add": "toril.supervisor.add",
     "demo": "toril.demo.main",
+    "jobs": "toril.supervisor.jobs",
     "embedded": "toril.supervisor.embedded_cli",
 }
 
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_add(verbs)
     _add_demo(verbs)
     _add_embedded(verbs)
+    _add_jobs(verbs)
     return parser
 
 
@@ -102,10 +104,20 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     add("--burst", metavar="N", help="tokens a full bucket holds; default: those of --rate-limit")
     add("--level", default="process", help="isolation: process (restricted, strict: not yet built)")
     add("--timeout", metavar="T", help="of one attempt; default: 5m")
+    add("--soft-timeout", metavar="T", help="SoftTimeout is raised in the processor; default: none")
+    add("--cpu", metavar="T", help="CPU time of one attempt; default: no limit")
     add("--memory", metavar="SIZE", help="a job may add to its child; default: 512MiB")
     add("--result-size", metavar="SIZE", help="largest result; default: 1MiB")
     add("--output-size", metavar="SIZE", help="stdout and stderr kept of one job; default: 1MiB")
+    add("--log-lines", metavar="N", help="log lines kept of one attempt; default: 1000")
+    add("--open-files", metavar="N", help="of one child; default: 256")
     add("--jobs-per-child", metavar="N", help="before a child is replaced; default: 500")
+    add("--child-age", metavar="T", help="before a child is replaced; default: none")
+    add("--child-growth", metavar="SIZE", help="of a child, before it is replaced; default: none")
+    add("--import", dest="import_in", default="zygote", metavar="WHERE", help="zygote or child")
+    add("--threads", default="1", metavar="N", help="of numeric libraries in a child; default: 1")
+    add("--max-started", metavar="N", help="starts of a job before it fails; default: no limit")
+    add("--metrics", default="0", metavar="N", help="minutes of BullMQ metrics kept; default: 0")
     add("--max-crashes", default="3", metavar="N", help="child deaths before a job fails")
     add("--on-crash", default="retry", metavar="WHAT", help="retry or fail; default: retry")
     add("--env", action="append", default=[], metavar="NAME", help="variable the processor may see")
@@ -152,3 +164,20 @@ def _add_embedded(verbs: argparse._SubParsersAction[_Parser]) -> None:
         description="The server that `--redis embedded` starts goes on when toril has ended.",
     )
     embedded.add_argument("action", choices=("status", "stop"), metavar="status|stop")
+
+
+def _add_jobs(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    jobs = verbs.add_parser(
+        "jobs",
+        help="look at one job, cancel it, see where it stands",
+        description="show: state, counters and every attempt. cancel: end it, waiting or running. "
+        "stack: the Python stack of a running job.",
+        epilog="example: toril jobs show 17 --queue images",
+    )
+    add = jobs.add_argument
+    add("action", choices=("show", "cancel", "stack"), metavar="show|cancel|stack")
+    add("id", metavar="ID")
+    add("--queue", required=True, metavar="NAME")
+    add("--redis", metavar="URL", help=f"{REDIS_HELP}; default: TORIL_REDIS_URL")
+    add("--prefix", default="bull", help="key prefix (default: bull)")
+    add("--json", action="store_true", help="as JSON")

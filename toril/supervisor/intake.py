@@ -56,6 +56,7 @@ class Intake:
         self._on_error = on_error
         self._look = True
         self._is_pausing = False
+        self._is_limited = False
         self._failures = 0
         self._timer: asyncio.TimerHandle | None = None
         self._hungry = asyncio.Event()
@@ -99,13 +100,15 @@ class Intake:
         if claimed.next_delayed_in_ms is not None:
             due_s = max(claimed.next_delayed_in_ms, MIN_BLOCK_MS) / 1000
             self._block_s = min(self._block_s, due_s)
-        if claimed.limit_ttl_ms:
+        self._is_limited = bool(claimed.limit_ttl_ms)
+        if self._is_limited:
             self._pause(min(claimed.limit_ttl_ms / 1000, self._poll_s))
         self._answered.set()
 
     def failed(self) -> None:
         """The claim ended in an error: leave it for a while."""
         self._look = True
+        self._is_limited = False
         self._answered.set()
         self._pause(self._poll_s)
 
@@ -113,11 +116,13 @@ class Intake:
         """The worker has nothing to do: wait on the marker if it could use a job."""
         if self.is_open:
             self._hungry.set()
-            if self.open_since_s is None:
-                self.open_since_s = asyncio.get_running_loop().time()
         else:
             self._hungry.clear()
+        # A pause after an error counts as hunger: else a worker that is refused looks well.
+        if self._is_limited or not self._is_able():
             self.open_since_s = None
+        elif self.open_since_s is None:
+            self.open_since_s = asyncio.get_running_loop().time()
 
     async def leave_if_full(self) -> None:
         """Stop waiting on the marker once the last free child is taken."""
@@ -171,5 +176,5 @@ class Intake:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._pause_over)
 
     def _pause_over(self) -> None:
-        self._is_pausing = False
+        self._is_pausing = self._is_limited = False
         self.look()

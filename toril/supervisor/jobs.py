@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from toril.runtime.asking import Cancellation
 from toril.runtime.queue import Queue
+from toril.runtime.reading import JobRecord
 from toril.supervisor.run import redis_url
 from toril.units import format_bytes, format_ms
 
@@ -73,8 +74,8 @@ _ACTIONS: dict[str, Callable[[Queue, argparse.Namespace], int]] = {
 }
 
 
-def _write(fields: dict[str, Any], words: str, options: argparse.Namespace) -> None:
-    sys.stdout.write((json.dumps(fields, default=str) if options.json else words) + "\n")
+def _write(found: dict[str, Any], words: str, options: argparse.Namespace) -> None:
+    sys.stdout.write((json.dumps(found, default=_plain) if options.json else words) + "\n")
 
 
 def _missing(options: argparse.Namespace) -> int:
@@ -85,7 +86,11 @@ def _missing(options: argparse.Namespace) -> int:
 
 
 def _fields(job: Job) -> dict[str, Any]:
-    return {name: value for name, value in asdict(job).items() if not name.startswith("_")}
+    return {field.name: getattr(job, field.name) for field in fields(JobRecord)}
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def _lines(job: Job, state: str) -> Iterator[str]:

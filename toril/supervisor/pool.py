@@ -1,19 +1,24 @@
 """The children of one queue: as many as wanted, replaced when they die, never in a storm.
 
-The pool owns the zygote and knows which child is idle. It does not know what a job is. A change
-must keep this: a child is handed out at most once between two `on_idle`, and a pool that cannot
-have children says so once, not once per try.
+The pool owns the zygote and knows which child is idle. It does not know what a job is. A child
+that has served its time is replaced: its successor is forked first and takes over when it is idle,
+so that capacity never dips. A change must keep this: a child is handed out at most once between two
+`on_idle`, never more than `size` jobs run, and a pool that cannot have children says so once, not
+once per try.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from toril.call import Verdict
-from toril.errors import SandboxUnavailable
+from toril.errors import ProcessorImportError, SandboxUnavailable
 from toril.sandbox.launcher import Zygote
 from toril.sandbox.states import State
+from toril.sandbox.wear import is_spent, worn
 from toril.units import format_ms
 
 if TYPE_CHECKING:
@@ -21,12 +26,17 @@ if TYPE_CHECKING:
     from toril.sandbox.handle import Child
     from toril.sandbox.launcher import ZygoteSpec
     from toril.sandbox.listener import ChildExit
+    from toril.sandbox.reply import Reply
 
 FIRST_DELAY_S = 0.1
 """Back-off after a second failure in a row; chosen: 1.4 ms of fork must not become a storm."""
 
 MAX_DELAY_S = 30.0
 """Longest back-off; chosen: an operator who mends something is not kept waiting."""
+
+SPREAD = (0.9, 1.1)
+"""Range of the factor on a child's `max_jobs` and `max_age_s`; chosen: children that begin
+together do not all go together, and a limit still means what it says."""
 
 
 class PoolListener(Protocol):
@@ -41,11 +51,17 @@ class PoolListener(Protocol):
     def on_progress(self, child: Child, call: Call, value: bytes) -> None:
         """A job reported progress, JSON text."""
 
-    def on_log(self, child: Child, call: Call | None, stream: str, lines: list[str]) -> None:
-        """A job logged or printed lines."""
+    def on_log(self, child: Child | None, call: Call | None, stream: str, lines: list[str]) -> None:
+        """A job logged or printed lines, or without one a child, or the zygote."""
 
     def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
         """A job replaced its data, JSON text."""
+
+    def on_stack(self, child: Child, call: Call, text: str) -> None:
+        """Where a job stands that has used most of its time."""
+
+    def on_call(self, child: Child, call: Call, method: str, payload: bytes, reply: Reply) -> None:
+        """A job asks for something and waits for the reply."""
 
     def on_death(self, exit: ChildExit) -> None:  # noqa: A002 - the sandbox's word
         """A child ended that was not asked to."""
@@ -76,7 +92,9 @@ class Pool:
         self._listener = listener
         self._zygote: Zygote | None = None
         self._idle: list[Child] = []
-        self._children: set[Child] = set()
+        self._busy: set[Child] = set()
+        self._children: dict[Child, float] = {}  # Each with its own spread.
+        self._successors: dict[Child, Child] = {}
         self._failures = 0
         self._is_unavailable = False
         self._is_closing = False
@@ -106,8 +124,8 @@ class Pool:
 
     @property
     def free(self) -> int:
-        """Children that can take a call now."""
-        return sum(child.state is State.IDLE for child in self._idle)
+        """Calls that can be taken now."""
+        return min(len(self._offered()), self._size - len(self._busy))
 
     @property
     def zygote_pid(self) -> int | None:
@@ -116,9 +134,11 @@ class Pool:
 
     def run(self, call: Call) -> Child:
         """Give a call to an idle child; there must be one."""
-        child = next(child for child in self._idle if child.state is State.IDLE)
+        child = min(self._offered(), key=lambda child: child in self._successors)
         self._idle.remove(child)
+        self._busy.add(child)
         child.run(call)
+        self._replace_if_worn(child)
         return child
 
     def on_idle(self, child: Child) -> None:
@@ -128,18 +148,26 @@ class Pool:
             self._listener.on_available()
         if child.jobs_run:
             self._failures = 0
+        self._take_over(child)
+        self._replace_if_worn(child)
+        if is_spent(self._spec.limits, child, self._children[child]):
+            child.retire()
+            return
         self._idle.append(child)
         self._listener.on_ready()
 
     def on_outcome(self, child: Child, call: Call, outcome: Outcome) -> None:
         """Handed on (callback of the sandbox)."""
+        self._busy.discard(child)
         self._listener.on_outcome(child, call, outcome)
+        if len(self._children) > self._size and self.free:
+            self._listener.on_ready()  # A successor is idle, and its predecessor goes.
 
     def on_progress(self, child: Child, call: Call, value: bytes) -> None:
         """Handed on (callback of the sandbox)."""
         self._listener.on_progress(child, call, value)
 
-    def on_log(self, child: Child, call: Call | None, stream: str, lines: list[str]) -> None:
+    def on_log(self, child: Child | None, call: Call | None, stream: str, lines: list[str]) -> None:
         """Handed on (callback of the sandbox)."""
         self._listener.on_log(child, call, stream, lines)
 
@@ -147,18 +175,27 @@ class Pool:
         """Handed on (callback of the sandbox)."""
         self._listener.on_update_data(child, call, value)
 
+    def on_stack(self, child: Child, call: Call, text: str) -> None:
+        """Handed on (callback of the sandbox)."""
+        self._listener.on_stack(child, call, text)
+
+    def on_call(self, child: Child, call: Call, method: str, payload: bytes, reply: Reply) -> None:
+        """Handed on (callback of the sandbox)."""
+        self._listener.on_call(child, call, method, payload, reply)
+
     def on_gone(self, child: Child, exit: ChildExit) -> None:  # noqa: A002 - the sandbox's word
         """A child is gone for good (callback of the sandbox); another takes its place."""
-        self._children.discard(child)
-        if child in self._idle:
-            self._idle.remove(child)
+        self._forget(child)
         if self._is_closing:
             return
         if exit.reason is Verdict.LOST:
             return  # One death of a zygote is one failure: `on_zygote_gone` counts and tells it.
         self._failures = 0 if exit.expected else self._failures + 1
         if exit.reason is Verdict.UNAVAILABLE:
-            self._report_unavailable(SandboxUnavailable(exit.message))
+            self._report_unavailable(SandboxUnavailable(exit.message, exit.remedy))
+        elif exit.reason is Verdict.IMPORT_FAILED:
+            error = ProcessorImportError(exit.message, exit.remedy, exit.traceback)
+            self._report_unavailable(error)
         elif not exit.expected:
             self._listener.on_death(exit)
         self._refill_later()
@@ -206,9 +243,46 @@ class Pool:
         taken = {child.slot for child in self._children}
         for slot in sorted(set(range(1, self._size + 1)) - taken):
             try:
-                self._children.add(self._zygote.fork(slot))
+                self._fork(self._zygote, slot)
             except SandboxUnavailable as error:
                 self._failures += 1
                 self._report_unavailable(error)
                 self._refill_later()
                 return
+
+    # -- replacing worn children
+
+    def _fork(self, zygote: Zygote, slot: int) -> Child:
+        child = zygote.fork(slot)
+        self._children[child] = random.uniform(*SPREAD)  # noqa: S311 - no secret
+        return child
+
+    def _offered(self) -> list[Child]:
+        return [child for child in self._idle if child.state is State.IDLE]
+
+    def _replace_if_worn(self, child: Child) -> None:
+        """Fork a worn child's successor, unless forking fails just now: then it serves on."""
+        if self._zygote is None or self._is_closing or self._failures or child in self._successors:
+            return
+        now_s = asyncio.get_running_loop().time()
+        if worn(self._spec.limits, child, now_s, self._children[child]):
+            with suppress(SandboxUnavailable):
+                self._successors[child] = self._fork(self._zygote, child.slot)
+
+    def _take_over(self, successor: Child) -> None:
+        """Let the predecessor go now that its successor is idle, after its job if it has one."""
+        for child, other in list(self._successors.items()):
+            if other is successor:
+                del self._successors[child]
+                if child in self._idle:
+                    self._idle.remove(child)
+                child.retire()
+
+    def _forget(self, child: Child) -> None:
+        self._children.pop(child, None)
+        self._busy.discard(child)
+        if child in self._idle:
+            self._idle.remove(child)
+        self._successors = {
+            old: new for old, new in self._successors.items() if child not in {old, new}
+        }

@@ -28,6 +28,7 @@ class _Draft:
     claim: Claim
     progress: bytes | None = None
     data: bytes | None = None
+    stack: str | None = None
     lines: list[str] = field(default_factory=list)
 
 
@@ -54,6 +55,10 @@ class Reports:
     def data(self, claim: Claim, value: bytes) -> None:
         """Replace the data that goes out next."""
         self._draft(claim).data = value
+
+    def stack(self, claim: Claim, text: str) -> None:
+        """Replace the stack that is kept with the job."""
+        self._draft(claim).stack = text
 
     def log(self, claim: Claim, lines: Iterable[str]) -> None:
         """Append lines; over the bound the newest are dropped."""
@@ -88,13 +93,14 @@ class Reports:
         for report in reports:
             lines = list(report.log_lines)
             self._drafts[report.claim.token] = _Draft(
-                report.claim, report.progress, report.data, lines
+                report.claim, report.progress, report.data, report.stack, lines
             )
         for draft in newer.values():
             self.log(draft.claim, draft.lines)
             older = self._draft(draft.claim)
             older.progress = draft.progress or older.progress
             older.data = draft.data or older.data
+            older.stack = draft.stack or older.stack
 
     def _tell(self, report: Report, error: TorilError) -> None:
         token = report.claim.token
@@ -112,4 +118,5 @@ def _as_report(draft: _Draft) -> Report:
         progress=draft.progress,
         log_lines=tuple(draft.lines),
         data=draft.data,
+        stack=draft.stack,
     )

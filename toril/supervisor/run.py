@@ -19,6 +19,7 @@ from toril.units import duration_ms, rate, size_bytes
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
 
 MAX_DIGITS = 15
@@ -26,21 +27,31 @@ MAX_DIGITS = 15
 
 _FLAGS = {
     "concurrency": "concurrency",
+    "cpu_s": "cpu",
     "drain_timeout_ms": "drain_timeout",
     "env": "env",
+    "import_in": "import_in",
     "level": "level",
     "lock_ms": "lock_duration",
+    "log_lines": "log_lines",
+    "max_age_s": "child_age",
     "max_crashes": "max_crashes",
     "max_jobs": "jobs_per_child",
+    "max_rss_growth_bytes": "child_growth",
+    "max_started": "max_started",
     "max_stalled": "max_stalled",
     "memory_bytes": "memory",
+    "metrics_size": "metrics",
     "on_crash": "on_crash",
+    "open_files": "open_files",
     "output_bytes": "output_size",
     "prefix": "prefix",
     "processor": "processor",
     "rate limit: burst": "burst",
     "result_bytes": "result_size",
+    "soft_timeout_s": "soft_timeout",
     "stalled_interval_ms": "stalled_interval",
+    "threads": "threads",
     "timeout_s": "timeout",
 }
 """The name with which a setting's refusal begins → the flag that fills it."""
@@ -82,6 +93,12 @@ def _settings(options: argparse.Namespace) -> Settings:
         rate_limit=_rate_limit(options),
         max_crashes=whole(options.max_crashes, "--max-crashes", 3),
         on_crash=options.on_crash,
+        max_started=whole(options.max_started, "--max-started", 0)
+        if options.max_started is not None
+        else None,
+        metrics_size=whole(options.metrics, "--metrics", 0),
+        import_in=options.import_in,
+        threads=whole(options.threads, "--threads", 1),
         level=_level(options.level),
         limits=_limits(options),
         env=tuple(options.env),
@@ -99,7 +116,8 @@ def _in_flags(message: str, options: argparse.Namespace) -> str:
     """A setting's refusal in the user's words: the flag, and its value as it was typed."""
     for name, option in _FLAGS.items():
         if message.startswith(name + " "):
-            flag, typed = "--" + option.replace("_", "-"), getattr(options, option)
+            flag = "--import" if option == "import_in" else "--" + option.replace("_", "-")
+            typed = getattr(options, option)
             what, expected, rest = message.partition("; expected")
             if what.startswith(name + " is ") and isinstance(typed, str):
                 return f"{flag} is {typed!r}{expected}{rest}"
@@ -160,16 +178,32 @@ def _level(value: str) -> Level:
 
 def _limits(options: argparse.Namespace) -> Limits:
     given: dict[str, float | int] = {}
-    if options.timeout is not None:
-        given["timeout_s"] = duration_ms(options.timeout, "--timeout") / 1000
-    for name, field in (
-        ("memory", "memory_bytes"),
-        ("result_size", "result_bytes"),
-        ("output_size", "output_bytes"),
-    ):
-        value = getattr(options, name)
-        if value is not None:
-            given[field] = size_bytes(value, "--" + name.replace("_", "-"))
-    if options.jobs_per_child is not None:
-        given["max_jobs"] = whole(options.jobs_per_child, "--jobs-per-child", 1)
+    for field, (option, kind) in _LIMITS.items():
+        typed = getattr(options, option)
+        if typed is not None:
+            given[field] = kind(typed, "--" + option.replace("_", "-"))
     return Limits(**given)  # type: ignore[arg-type]  # the names above are its fields
+
+
+def _seconds(typed: str, what: str) -> float:
+    return duration_ms(typed, what) / 1000
+
+
+def _number(typed: str, what: str) -> int:
+    return whole(typed, what, 0)
+
+
+_LIMITS: dict[str, tuple[str, Callable[[str, str], float | int]]] = {
+    "timeout_s": ("timeout", _seconds),
+    "soft_timeout_s": ("soft_timeout", _seconds),
+    "cpu_s": ("cpu", _seconds),
+    "memory_bytes": ("memory", size_bytes),
+    "open_files": ("open_files", _number),
+    "result_bytes": ("result_size", size_bytes),
+    "output_bytes": ("output_size", size_bytes),
+    "log_lines": ("log_lines", _number),
+    "max_jobs": ("jobs_per_child", _number),
+    "max_age_s": ("child_age", _seconds),
+    "max_rss_growth_bytes": ("child_growth", size_bytes),
+}
+"""Field of `Limits` → the flag that fills it, and how its text is read."""

@@ -45,6 +45,10 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+MAX_METRICS = 20_160
+"""Most minutes of metrics; given by BullMQ: two weeks."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
     """One queue, as one supervisor works it.
@@ -61,6 +65,10 @@ class QueueSettings:
             renews, which only the proof that renewal matters wants.
         max_crashes: child deaths of one job before it fails.
         on_crash: what a child's death does to its job while crashes are left.
+        max_started: starts of one job before it fails, whatever became of them; None: no limit.
+        metrics_size: minutes of BullMQ's metrics that are kept; 0: none.
+        import_in: `zygote` imports the processor once, `child` in every child.
+        threads: threads that numeric libraries may start in a child.
         env: names of environment variables that the processor may see.
     """
 
@@ -75,6 +83,10 @@ class QueueSettings:
     renew_every_s: float | None = None
     max_crashes: int = 3
     on_crash: Literal["retry", "fail"] = "retry"
+    max_started: int | None = None
+    metrics_size: int = 0
+    import_in: Literal["zygote", "child"] = "zygote"
+    threads: int = 1
     level: Level = Level.PROCESS
     limits: Limits = field(default_factory=Limits)
     env: tuple[str, ...] = ()
@@ -93,7 +105,16 @@ class QueueSettings:
         _check_level(self.level)
         if self.on_crash not in {"retry", "fail"}:
             raise InvalidOption(f"on_crash is {self.on_crash!r}; expected 'retry' or 'fail'")
+        if self.import_in not in {"zygote", "child"}:
+            raise InvalidOption(f"import_in is {self.import_in!r}; expected 'zygote' or 'child'")
         _check_least("concurrency", self.concurrency, 1)
+        _check_least("threads", self.threads, 1)
+        if self.max_started is not None:
+            _check_least("max_started", self.max_started, 1)
+        if self.metrics_size > MAX_METRICS:
+            raise InvalidOption(
+                f"metrics_size is {self.metrics_size}; expected at most {MAX_METRICS} (two weeks)"
+            )
         _check_least("max_stalled", self.max_stalled, 0)
         _check_least("max_crashes", self.max_crashes, 1)
         _check_least("lock_ms", self.lock_ms, MIN_LOCK_MS, format_ms)

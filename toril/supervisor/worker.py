@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from toril import events as ev
@@ -21,6 +22,7 @@ from toril.runtime.retry import Policy
 from toril.runtime.store import Store
 from toril.supervisor.asks import Asks
 from toril.supervisor.attempts import Attempts
+from toril.supervisor.follow_ups import FollowUps
 from toril.supervisor.health import Vitals, examine
 from toril.supervisor.intake import Intake
 from toril.supervisor.recovery import reach_again
@@ -33,11 +35,20 @@ if TYPE_CHECKING:
 
     from toril.call import Outcome
     from toril.runtime.claim import Claim, Refused
+    from toril.sandbox.reply import Reply
     from toril.supervisor.health import Health
     from toril.supervisor.settings import QueueSettings, Settings
 
 LAST_TRY_S = 5.0
 """How long after the drain deadline results are still offered to a Redis that is away; chosen."""
+
+
+TELL_AGAIN_S = 60.0
+"""How often one and the same trouble is told; chosen: an operator's log stays readable."""
+
+
+LATE_SHARE = 0.5
+"""Of a lock's time, after which a claim's answer is late; chosen: by then it is renewed, else."""
 
 
 class Stage(enum.Enum):
@@ -69,7 +80,7 @@ class Worker:
         self._sweep_orphans = sweep_orphans
         self._stage = Stage.WORKING
         self._give_up_at = float("inf")
-        self._told: set[str] = set()
+        self._told_s: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._nudge = asyncio.Event()
         self._store = Store(
@@ -83,9 +94,15 @@ class Worker:
             on_error=lambda error: self._tell_once("renewal", str(error)),
             interval_s=queue.renew_every_s,
         )
-        policy = Policy(max_crashes=queue.max_crashes, on_crash=queue.on_crash)
+        policy = Policy(
+            max_crashes=queue.max_crashes,
+            on_crash=queue.on_crash,
+            max_started_attempts=queue.max_started,
+            metrics_size=queue.metrics_size,
+        )
         self._settlements = Settlements(queue.name, policy, self._keeper, emit)
         self._reports = Reports(queue.name, emit)
+        self._follow_ups = FollowUps(self._store)
         self._attempts = Attempts(queue, policy, self._reports, self, emit)
         self._intake = Intake(
             self._store,
@@ -218,6 +235,10 @@ class Worker:
         self._settlements.add(claim, outcome)
         self._wake.set()
 
+    def on_asked(self, method: str, payload: bytes, reply: Reply) -> None:
+        """A running job asks for something and waits."""
+        self._follow_ups.ask(method, payload, reply)
+
     def on_orphans(self) -> None:
         """A zygote died: what it left behind is this process's to end."""
         self._sweep_orphans()
@@ -249,6 +270,7 @@ class Worker:
         if self._intake.is_open:
             want = ClaimRequest(self._attempts.free, self.queue.lock_ms, self.queue.rate_limit)
             self._intake.asked()
+        sent_s = asyncio.get_running_loop().time()
         try:
             answer = await self._store.exchange(reports, endings, want)
         except TorilError as error:
@@ -260,12 +282,14 @@ class Worker:
             return
         unavailable = self._settlements.settled(endings, answer.endings)
         self._reports.answered(reports, answer.reports, is_retried=unavailable is not None)
-        await self._note_claimed(answer.claimed)
+        await self._note_claimed(answer.claimed, sent_s)
         if unavailable is not None:
             await self._recover(unavailable)
 
-    async def _note_claimed(self, claimed: Claimed | TorilError | None) -> None:
+    async def _note_claimed(self, claimed: Claimed | TorilError | None, sent_s: float) -> None:
         if isinstance(claimed, Claimed):
+            self._keeper.hold(claimed.claims)
+            await self._look_if_late(claimed, sent_s)
             self._take(claimed)
             await self._intake.leave_if_full()
         elif isinstance(claimed, RedisUnavailable):
@@ -275,13 +299,20 @@ class Worker:
             self._tell_once("claim", str(claimed))
             self._intake.failed()
 
+    async def _look_if_late(self, claimed: Claimed, sent_s: float) -> None:
+        """Locks hold from the claim on, not from its answer: what came late may be lost by now."""
+        took_s = asyncio.get_running_loop().time() - sent_s
+        if claimed.claims and took_s > LATE_SHARE * self.queue.lock_ms / 1000:
+            with suppress(TorilError):  # As for what runs when Redis goes away: it may go on.
+                await self._keeper.renew_now()
+
     def _take(self, claimed: Claimed) -> None:
-        self._told.discard("claim")
-        self._keeper.hold(claimed.claims)
         if claimed.ghosts:
             self._emit(ev.GhostsRemoved(self.queue.name, claimed.ghosts))
+        held = {claim.token for claim in self._keeper.held}
         for claim in claimed.claims:
-            self._attempts.start(claim)
+            if claim.token in held:
+                self._attempts.start(claim)
         if claimed.refused is not None:
             self.refused = claimed.refused
             self._emit(ev.QueueRefused(self.queue.name, claimed.refused.id, claimed.refused.field))
@@ -326,7 +357,7 @@ class Worker:
             self._give_up()
             return
         away_ms = round((loop.time() - lost_at) * 1000)
-        self._told.clear()
+        self._told_s.clear()
         self._emit(ev.RedisBack(self.queue.name, away_ms, len(self._keeper.held)))
         self._adopt(adopted)
         self._intake.look()
@@ -343,9 +374,10 @@ class Worker:
         self._attempts.lose_all()
 
     def _tell_once(self, what: str, reason: str) -> None:
-        """One line for as long as it lasts; `_told` is cleared when it is over."""
-        if what not in self._told:
-            self._told.add(what)
+        """Tell of what goes wrong again and again, but now and then only."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._told_s.get(what, -TELL_AGAIN_S) >= TELL_AGAIN_S:
+            self._told_s[what] = now_s
             self._emit(ev.RedisFailed(self.queue.name, what, reason))
 
     async def _configure_limit(self) -> None:

@@ -1,8 +1,20 @@
 // What an operator does from a dashboard: pause, limits, remove, retry, promote.
 
 export class Administration {
-  constructor(producers) {
+  constructor(bullmq, producers) {
+    this.bullmq = bullmq;
     this.producers = producers;
+  }
+
+  /** Names of the methods that a class of BullMQ and those it extends have. */
+  async methodNames({ kind }) {
+    const names = new Set();
+    let one = this.bullmq[kind].prototype;
+    while (one && one.constructor.name !== "EventEmitter" && one !== Object.prototype) {
+      Object.getOwnPropertyNames(one).forEach((name) => names.add(name));
+      one = Object.getPrototypeOf(one);
+    }
+    return [...names].sort();
   }
 
   async pause({ queue, prefix }) {
@@ -21,6 +33,11 @@ export class Administration {
   async onJob({ queue, prefix, id, act, args = [] }) {
     const job = await (await this.producers.queueOf(queue, prefix)).getJob(id);
     return job[act](...args);
+  }
+
+  /** One method of the queue, such as `drain`, `clean`, `obliterate`, `getMetrics`. */
+  async onQueue({ queue, prefix, act, args = [] }) {
+    return (await this.producers.queueOf(queue, prefix))[act](...args);
   }
 
   async reset() {}

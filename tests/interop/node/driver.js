@@ -9,6 +9,7 @@
 import { createInterface } from "node:readline";
 
 import { Administration } from "./administration.js";
+import { Board } from "./board.js";
 import { Observers } from "./observers.js";
 import { Producers } from "./producers.js";
 import { Workers } from "./workers.js";
@@ -22,7 +23,8 @@ const rooms = [
   producers,
   new Workers(bullmq, connection),
   new Observers(bullmq, connection, producers),
-  new Administration(producers),
+  new Administration(bullmq, producers),
+  new Board(producers),
 ];
 
 /** Close everything that was opened; the next test starts from nothing. */

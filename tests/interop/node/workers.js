@@ -33,6 +33,14 @@ const processors = (bullmq) => ({
     await sleep(job.data.ms);
     return "slept";
   },
+  "ask-for-time": async (job, token) => {
+    await job.moveToDelayed(Date.now() + job.data.ms, token);
+    throw new bullmq.DelayedError();
+  },
+  "hold-queue": async (job, _token, worker) => {
+    await worker.rateLimit(job.data.ms);
+    throw new bullmq.RateLimitError();
+  },
 });
 
 export class Workers {
@@ -47,9 +55,9 @@ export class Workers {
   async startWorker({ queue, prefix = "bull", name = "node", options = {} }) {
     const table = processors(this.bullmq);
     const started = [];
-    const process = async (job) => {
+    const process = async (job, token) => {
       started.push({ id: job.id, name: job.name, at: Date.now() });
-      return table[job.name](job);
+      return table[job.name](job, token, worker);
     };
     const worker = new this.bullmq.Worker(queue, process, {
       connection: this.connection,

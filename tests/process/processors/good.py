@@ -1,6 +1,6 @@
 """Processors that mean well."""
 
-# ruff: noqa: ARG001, PTH123, T201 - processors take a job, and print
+# ruff: noqa: ARG001, BLE001, PTH123, T201 - processors take a job, and print
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import os
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from toril.errors import Interrupted, SoftTimeout, Unrecoverable
+from toril.errors import Delayed, Interrupted, RateLimited, SoftTimeout, Unrecoverable
 
 if TYPE_CHECKING:
     from toril import SandboxedJob
@@ -125,6 +127,196 @@ def run_coroutine(job: SandboxedJob):
 
 def nap(job: SandboxedJob):
     time.sleep(job.data)
+
+
+def say_and_nap(job: SandboxedJob):
+    job.log("begun")
+    time.sleep(job.data)
+
+
+def log_lines(job: SandboxedJob):
+    for number in range(job.data):
+        job.log(number)
+
+
+def log_and_print(job: SandboxedJob):
+    log_lines(job)
+    print_lines(job)
+
+
+def finish_when_time_is_nearly_up(job: SandboxedJob):
+    try:
+        loop(job)
+    except SoftTimeout:
+        return "finished in time"
+
+
+def raise_after_soft_timeout(job: SandboxedJob):
+    try:
+        loop(job)
+    except SoftTimeout:
+        raise ValueError("half done") from None
+
+
+def ask_again_and_again(job: SandboxedJob):
+    """Swallows what is raised, and learns of it by asking."""
+    heard: list[str] = []
+    while len(heard) < job.data:
+        try:
+            try:
+                if not heard:
+                    job.log("begun")
+                    time.sleep(30)
+            except BaseException:
+                heard.append("by signal")
+            job.check()
+        except BaseException as signal:
+            heard.append(type(signal).__name__)
+    job.log(" ".join(heard))
+    return heard
+
+
+def ask_in_a_thread(job: SandboxedJob):
+    """The main thread waits for the signal, another one asks."""
+    heard = []
+
+    def ask():
+        while not heard:
+            try:
+                job.check()
+                time.sleep(0.01)
+            except BaseException as signal:
+                heard.append(type(signal).__name__)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        job.log("begun")
+        time.sleep(30)
+    except BaseException as signal:
+        while not heard:
+            time.sleep(0.01)
+        job.log(f"thread {heard[0]}, main {type(signal).__name__}")
+        raise
+
+
+def postpone(job: SandboxedJob):
+    raise Delayed(job.data)
+
+
+def postpone_to(job: SandboxedJob):
+    raise Delayed(datetime.now(UTC) + timedelta(seconds=job.data))
+
+
+def postpone_naively(job: SandboxedJob):
+    raise Delayed(datetime.now())  # noqa: DTZ005 - the mistake
+
+
+def slow_down(job: SandboxedJob):
+    raise RateLimited(job.data)
+
+
+def follow_up(job: SandboxedJob):
+    return job.add("next", {"of": job.id}, delay=timedelta(seconds=1.5), priority=3)
+
+
+def follow_up_with(job: SandboxedJob):
+    return job.add(**job.data)
+
+
+def follow_up_strangely(job: SandboxedJob):
+    return job.add("next", {1, 2})
+
+
+def follow_up_from_threads(job: SandboxedJob):
+    with ThreadPoolExecutor(4) as pool:
+        return sorted(pool.map(lambda number: job.add(f"next {number}"), range(20)))
+
+
+def follow_up_and_wait(job: SandboxedJob):
+    job.log("begun")
+    try:
+        return job.add("next")
+    except BaseException as signal:
+        job.log(f"stopped by {type(signal).__name__}")
+        raise
+
+
+def follow_up_in_cleanup(job: SandboxedJob):
+    try:
+        loop(job)
+    except Interrupted:
+        return job.add("the rest")
+
+
+async def answer_later(job: SandboxedJob):
+    await asyncio.sleep(0.01)
+    return job.data
+
+
+async def wait_in_coroutine(job: SandboxedJob):
+    job.log("begun")
+    await asyncio.sleep(60)
+
+
+async def clean_up_in_coroutine(job: SandboxedJob):
+    job.log("begun")
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError as cancelled:
+        await asyncio.sleep(0.01)
+        job.log(f"cancelled: {cancelled}")
+        return "tidied up"
+
+
+async def name_reason_in_coroutine(job: SandboxedJob):
+    job.log("begun")
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        job.check()
+
+
+async def refuse_in_coroutine(job: SandboxedJob):
+    await asyncio.sleep(0)
+    raise ValueError("no good, later")
+
+
+async def spin_in_coroutine(job: SandboxedJob):
+    job.log("begun")
+    while True:
+        pass
+
+
+async def log_from_coroutine(job: SandboxedJob):
+    job.log("begun")
+    text = "x" * 60_000
+    while True:
+        job.log(text)
+        await asyncio.sleep(0)
+
+
+def report_until_interrupted(job: SandboxedJob):
+    """Writes all the time, says how often it was interrupted, and goes on."""
+    text, caught, told = "x" * 5_000, 0, -1
+    while caught < job.data:
+        try:
+            if told < caught:
+                told = caught
+                job.log(f"caught {caught}")
+            while True:
+                job.update_progress(caught)
+                job.log(text)
+        except Interrupted:
+            caught += 1
+    return caught
+
+
+def grow(job: SandboxedJob):
+    kept.append(bytearray(job.data))
+
+
+kept: list[bytearray] = []
 
 
 processors = {

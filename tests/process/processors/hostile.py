@@ -1,12 +1,13 @@
 """Processors that break out of everything a processor should do."""
 
-# ruff: noqa: ARG001, BLE001, PLE0307, PTH109, PTH123, T201 - what hostile code does
+# ruff: noqa: ARG001, BLE001, PLE0307, PTH108, PTH109, PTH123, T201 - what hostile code does
 
 from __future__ import annotations
 
 import builtins
 import ctypes
 import json
+import mmap
 import os
 import re
 import signal
@@ -172,6 +173,7 @@ def result_in_two_halves_and_exit(job: SandboxedJob):
 
 def break_rule(job: SandboxedJob):
     sequence = job._sequence
+    error = {"kind": "delayed", "name": "D", "message": "", "stack": "", "delay_ms": -1}
     rules = {
         "garbage": os.urandom(3) + b"\xff" * 4096,
         "length": frame(20, sequence, b"", length=2**32 - 1),
@@ -186,6 +188,10 @@ def break_rule(job: SandboxedJob):
         "not-utf8": frame(20, sequence, b'"\xff"'),
         "error-shape": frame(21, sequence, b'{"kind": "returned"}'),
         "progress": frame(18, sequence, b"half"),
+        "call": frame(22, sequence, b"\0\0\0\0{}"),
+        "call-number": frame(22, sequence, b"{}"),
+        "usage": frame(25, sequence, b"{}"),
+        "delay": frame(21, sequence, json.dumps(error).encode()),
     }
     say(rules[job.data])
     wait_to_be_killed()
@@ -227,6 +233,67 @@ def take_memory(job: SandboxedJob):
     kept = []
     while True:
         kept.append(bytearray(10_000_000))
+
+
+def take_shared_memory(job: SandboxedJob):
+    """Mappings that the kernel's limit on private memory does not cover."""
+    job.log("begun")
+    kept = []
+    while True:
+        kept.append(mmap.mmap(-1, 4_000_000))
+        kept[-1].write(b"x" * 4_000_000)
+        time.sleep(0.01)
+
+
+def open_many(job: SandboxedJob):
+    kept = []
+    try:
+        while True:
+            kept.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return [len(kept), error.errno]
+
+
+def die_of_sigterm(job: SandboxedJob):
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    job.log("begun")
+    wait_to_be_killed()
+
+
+def block_and_ask(job: SandboxedJob):
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    job.log("begun")
+    while True:
+        job.check()
+
+
+def forget_all_handlers(job: SandboxedJob):
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    job.log("begun")
+    time.sleep(job.data)
+    return "alive"
+
+
+def take_stack_pipe(job: SandboxedJob):
+    """A file where the pipe was: a stack must not be written into it."""
+    os.close(4)
+    path = f"/tmp/toril-test-{os.getpid()}"
+    assert os.open(path, os.O_RDWR | os.O_CREAT) == 4
+    os.unlink(path)
+    job.log("begun")
+    time.sleep(job.data)
+    return os.fstat(4).st_size
+
+
+def close_everything(job: SandboxedJob):
+    os.closerange(0, 100)
+    return "said to nobody"
+
+
+def flood_calls(job: SandboxedJob):
+    say(frame(22, job._sequence, b'\0\0\0\0{"method": "add", "payload": {}}') * 100)
+    wait_to_be_killed()
 
 
 def leave_thread(job: SandboxedJob):
@@ -279,8 +346,9 @@ def wait_forever(job: SandboxedJob):
     threading.Event().wait()
 
 
+helpers = {frame, say, wait_to_be_killed}
 processors = {
     name: value
     for name, value in globals().items()
-    if callable(value) and getattr(value, "__module__", "") == __name__
+    if callable(value) and getattr(value, "__module__", "") == __name__ and value not in helpers
 }

@@ -8,6 +8,7 @@ import random
 import resource
 import signal
 import sys
+import time
 
 
 def inside(job):
@@ -40,3 +41,25 @@ def read(path):
 
 def draw(job):
     return random.random()
+
+
+def check_often(job):
+    """Microseconds a call."""
+    begun = time.perf_counter()
+    for _ in range(job.data):
+        job.check()
+    return (time.perf_counter() - begun) / job.data * 1e6
+
+
+class Backoff:
+    """As much of toril's as a child sees."""
+
+    kind, delay_ms, jitter = "exponential", 1000, 0.5
+
+
+def add_with_backoff(job):
+    return job.add("next", backoff=Backoff())
+
+
+def env_of(job):
+    return job.env

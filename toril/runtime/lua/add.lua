@@ -29,11 +29,6 @@ check_shape(
   base, 'id', 'wait', 'active', 'prioritized', 'delayed', 'marker', 'events', 'meta', 'pc'
 )
 local counter = tonumber(redis.call('GET', base .. 'id') or '0')
-local order = tonumber(redis.call('GET', base .. 'pc') or '0')
-if not (counter and order) then
-  return redis.error_reply('WRONGTYPE the keys ' .. base .. 'id and ' .. base
-    .. 'pc have to be integers; a foreign program has written them')
-end
 for at = FIRST_JOB, #ARGV, JOB_WIDTH do
   counter = counter + 1
   local key = base .. (ARGV[at] ~= '' and ARGV[at] or int(counter))

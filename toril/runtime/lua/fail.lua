@@ -25,13 +25,12 @@ leave_failure(base, id, ARGV[5], ARGV[6], ARGV[7])
 leave_active(base, id)
 trim_events(base)
 release_dedup(base, id, redis.call('HGET', base .. id, 'deid'))
-if ARGV[12] == 'crash' then
-  count_up(base, id, 't:crashes')
-end
-local made = count_up(base, id, 'atm')
+-- A crash is no attempt: the last one fails the job, and still costs none.
+local is_crash = ARGV[12] == 'crash'
+local made = count_up(base, id, is_crash and 't:crashes' or 'atm')
 local keep = {count = ARGV[9], age_s = ARGV[10], limit = ARGV[11]}
 keep_or_drop(base, id, now_ms, 'failed', 'failedReason', ARGV[5], keep, 'active')
-if made >= tonumber(ARGV[8]) then
+if not is_crash and made >= tonumber(ARGV[8]) then
   emit(base, 'retries-exhausted', 'jobId', id, 'attemptsMade', int(made))
 end
 count_metrics(base, 'failed', now_ms, metrics_size)

@@ -3,8 +3,9 @@
 -- BullMQ layout: retry job, and move to delayed.
 --
 -- KEYS[1]  base
--- ARGV     now_ms, id, token, ats, delay_ms, counts_as ('attempt' | 'crash'), lifo ('1' | ''),
---          reason, stack or '', stack_limit or '', verdict, detail (JSON), usage (JSON),
+-- ARGV     now_ms, id, token, ats, delay_ms, counts_as ('attempt' | 'crash' |
+--          'interruption'), lifo
+--          ('1' | ''), reason, stack or '', stack_limit or '', verdict, detail (JSON), usage (JSON),
 --          entry of the history (JSON)
 -- Returns  'done' | 'already' | 'lost' | 'gone'; only 'done' changes anything
 -- Events   at once: waiting (of promoted jobs, then of this one); after a delay: delayed
@@ -13,6 +14,7 @@
 -- include lib/trace.lua
 -- include lib/settle.lua
 -- include lib/promote.lua
+local COUNTER_OF = {attempt = 'atm', crash = 't:crashes', interruption = 't:interruptions'}
 local base, id, token, delay_ms = KEYS[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
 local now_ms = clock(ARGV[1])
 
@@ -28,11 +30,7 @@ end
 leave_verdict(base, id, token, now_ms, 11)
 leave_failure(base, id, ARGV[8], ARGV[9], ARGV[10])
 leave_active(base, id)
-if ARGV[6] == 'crash' then
-  count_up(base, id, 't:crashes')
-else
-  count_up(base, id, 'atm')
-end
+count_up(base, id, COUNTER_OF[ARGV[6]])
 
 if delay_ms > 0 then
   delay_job(base, id, now_ms, delay_ms)

@@ -5,10 +5,15 @@ local READ_OF = {
   wait = 'LLEN', active = 'LLEN',
   prioritized = 'ZCARD', delayed = 'ZCARD', completed = 'ZCARD', failed = 'ZCARD',
   marker = 'ZCARD', stalled = 'SCARD', events = 'XLEN', meta = 'HLEN',
-  pc = 'STRLEN', limiter = 'STRLEN', id = 'STRLEN', paused = 'LLEN',
+  pc = 'GET', limiter = 'GET', id = 'GET', paused = 'LLEN',
   ['metrics:completed'] = 'HLEN', ['metrics:completed:data'] = 'LLEN',
   ['metrics:failed'] = 'HLEN', ['metrics:failed:data'] = 'LLEN',
 }
+
+-- INCR fails on anything else, and so half-way.
+local function is_counter(value)
+  return value == false or (#value < 18 and value:find('^-?%d+$') ~= nil)
+end
 
 local function check_shape(base, ...)
   for _, name in ipairs({...}) do
@@ -16,6 +21,9 @@ local function check_shape(base, ...)
     if type(reply) == 'table' and reply.err then
       error({err = 'WRONGTYPE the key ' .. base .. name .. ' has the wrong type for '
         .. READ_OF[name] .. '; a job id or a foreign program has taken it'})
+    elseif READ_OF[name] == 'GET' and not is_counter(reply) then
+      error({err = 'WRONGTYPE the key ' .. base .. name .. ' is no integer; '
+        .. 'a foreign program has written it'})
     end
   end
 end

@@ -3,13 +3,15 @@
 -- One job's way from the runnable ones into `active`: its limits, where it stands, its lock.
 
 -- Milliseconds until BullMQ's rate limit lets a job pass, 0 when it does. A limiter that never
--- expires does not block.
+-- expires does not block; one in its last millisecond (its PTTL is 0) still does, or what passed
+-- then would count in no window.
 local function window_ttl_ms(base, window)
   local count = window.max and tonumber(redis.call('GET', base .. 'limiter') or '0') or 0
   if not window.max or count < window.max then
     return 0
   end
-  return math.max(0, redis.call('PTTL', base .. 'limiter'))
+  local ttl_ms = redis.call('PTTL', base .. 'limiter')
+  return ttl_ms < 0 and 0 or math.max(ttl_ms, 1)
 end
 
 -- A `max` without a duration has no window to count in (BullMQ's own fetch stumbles there and

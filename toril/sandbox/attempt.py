@@ -1,0 +1,271 @@
+"""One call in one child, as the supervisor holds it: what was said of it, and what it comes to."""
+
+from __future__ import annotations
+
+import json
+import signal
+import struct
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+
+from toril.call import Outcome, Usage, Verdict
+from toril.errors import ProtocolError, TorilError
+from toril.sandbox import outcomes
+from toril.sandbox.frames import FrameType
+from toril.sandbox.outcomes import Fault
+from toril.sandbox.reply import Reply
+from toril.sandbox.watch import Watch
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+
+    from toril.call import Call
+    from toril.sandbox.frames import Frame
+    from toril.sandbox.handle import Child
+    from toril.sandbox.outcomes import Detail
+
+_MAX_OPEN_CALLS = 16
+"""Calls of one attempt that wait for their reply at most; chosen: a child's threads call one by
+one, more of them at a time is a flood."""
+
+_LENGTH = struct.Struct("<I")
+_NUMBER = struct.Struct("<I")
+_PEAK = struct.Struct("<Q")
+
+_STAGED = frozenset(
+    {Verdict.CANCELLED, Verdict.TIMED_OUT, Verdict.INTERRUPTED, Verdict.CPU_LIMIT},
+)
+"""Verdicts whose detail says at which stage the attempt gave way."""
+
+
+class _Request(msgspec.Struct):
+    method: str
+    payload: msgspec.Raw
+
+
+_request_decoder = msgspec.json.Decoder(_Request)
+
+
+class Attempt:
+    """From JOB to the outcome; `take` gets every frame of it.
+
+    `detail["stage"]` of an attempt that had to be stopped says what did it. The signal is how the
+    exception gets into the processor, so there are not more ways than these: `exception` (the
+    processor ended by itself in the grace, whether it caught the exception or not), `sigterm` (its
+    process ended in the grace without a word: the processor had put something else in place of the
+    handler), `sigkill` (the grace went by: it caught everything, blocked the signal, or was in C
+    code; or it was killed at once).
+
+    Attributes:
+        call: what runs.
+        sequence: its number in this child.
+        is_last: the child leaves after it.
+        was_warned: its soft timeout is over.
+        stack: its Python stack when most of its time was up; empty before.
+    """
+
+    def __init__(self, child: Child, call: Call, loop: asyncio.AbstractEventLoop) -> None:
+        self.call = call
+        self.sequence = child.jobs_run
+        self.is_last = False
+        self.was_warned = False
+        self.stack = ""
+        self._child = child
+        self._watch = Watch(loop, child.limits, self)
+        self._is_over = False
+        self._owes_signal = False
+        self._open_calls = 0
+        self._peak_bytes: int | None = None
+        self._asked_at_s: float | None = None
+
+    def begin(self) -> bool:
+        """Send JOB; its deadlines count from now. False when the child does not listen."""
+        meter = self._child.process.meter
+        if meter is None:
+            raise AssertionError("a child that was READY has a meter")
+        meter.start()
+        self._watch.begin(meter)
+        length = _LENGTH.pack(len(self.call.header))
+        return self._send(FrameType.JOB, length, self.call.header, self.call.data)
+
+    def warn(self) -> None:
+        """Raise SoftTimeout in the processor."""
+        self.was_warned = True
+        self._interrupt("soft-timeout")
+
+    def stop(self, verdict: Verdict) -> None:
+        """Raise what the verdict calls for in the processor."""
+        self.asked_to_stop()
+        self._interrupt(verdict.value)
+
+    def on_written(self) -> None:
+        """A CANCEL that was held back has left: now the signal finds it."""
+        if self._owes_signal:
+            self._owes_signal = False
+            self._child.process.signal(signal.SIGTERM)
+
+    def asked_to_stop(self) -> None:
+        """Somebody wants it to end: from here its stages are timed."""
+        self._asked_at_s = self._asked_at_s or time.monotonic()
+
+    def take(self, frame: Frame) -> Outcome | None:
+        """Hear one frame; the outcome when it is the last one.
+
+        Raises:
+            ProtocolError: it breaks a rule.
+        """
+        return self._FRAMES[frame.type](self, frame.payload)
+
+    def last_words(self, fault: Fault | None) -> Outcome:
+        """The outcome of a call whose child is gone; `fault`: why it had to end, if it had."""
+        process = self._child.process
+        detail: Detail = {}
+        if tail := process.capture.output.stderr_tail:
+            detail["stderr"] = tail
+        if fault is None:
+            detail |= self._place()
+            return outcomes.died(process.death, usage=self._usage(), detail=detail)
+        outcome = self._ended(fault, "sigkill" if process.was_killed else "sigterm", detail)
+        if fault.verdict is Verdict.TIMED_OUT and self.stack:
+            outcome = replace(outcome, stack=f"Python stack at 80 % of its time:\n{self.stack}")
+        return outcome
+
+    def close(self) -> None:
+        """It has its outcome: what is replied to its calls from now on is forgotten."""
+        self._is_over = True
+        self._watch.end()
+
+    # What the watch tells.
+
+    def on_soft_timeout(self) -> None:
+        """Part of `watch.Watched`."""
+        self._child.warn()
+
+    def on_nearly_late(self) -> None:
+        """Part of `watch.Watched`."""
+        self._child.ask_stack(self._keep_stack)
+
+    def on_deadline(self) -> None:
+        """Part of `watch.Watched`."""
+        self._child.stop_for(Fault(Verdict.TIMED_OUT))
+
+    def on_over_memory(self, growth_bytes: int) -> None:
+        """Part of `watch.Watched`."""
+        self._child.kill_for(outcomes.over_memory(self._child.limits, growth_bytes))
+
+    def on_over_cpu(self, cpu_ms: float) -> None:
+        """Part of `watch.Watched`."""
+        self._child.stop_for(outcomes.over_cpu(self._child.limits, cpu_ms))
+
+    def _keep_stack(self, text: str) -> None:
+        if text and not self._is_over:
+            self.stack = text
+            self._child.tell(self._child.listener.on_stack, self.call, text)
+
+    # What the child says.
+
+    def _on_progress(self, payload: bytes) -> None:
+        outcomes.check_json("progress", payload)
+        self._child.tell(self._child.listener.on_progress, self.call, payload)
+
+    def _on_update_data(self, payload: bytes) -> None:
+        outcomes.check_json("job data", payload)
+        self._child.tell(self._child.listener.on_update_data, self.call, payload)
+
+    def _on_log(self, payload: bytes) -> None:
+        text = payload.decode("utf-8", "replace")
+        if self._child.process.capture.output.admit(len(payload), text.count("\n") + 1):
+            self._child.tell(self._child.listener.on_log, self.call, "log", [text])
+
+    def _on_call(self, payload: bytes) -> None:
+        if len(payload) < _NUMBER.size:
+            raise ProtocolError("CALL frame is malformed")
+        number, text = payload[: _NUMBER.size], payload[_NUMBER.size :]
+        self._open_calls += 1
+        if self._open_calls > _MAX_OPEN_CALLS:
+            raise ProtocolError(f"more than {_MAX_OPEN_CALLS} calls wait for their reply")
+        reply = Reply(lambda answer: self._send_reply(number, answer))
+        try:
+            outcomes.check_json("call", text)
+            request = _request_decoder.decode(text)
+        except RecursionError:
+            reply.refuse(TorilError("it is nested too deeply"))
+            return
+        except ValueError:
+            raise ProtocolError("CALL frame is malformed") from None
+        self._child.tell(
+            self._child.listener.on_call, self.call, request.method, bytes(request.payload), reply
+        )
+
+    def _interrupt(self, reason: str) -> None:
+        self._send(FrameType.CANCEL, json.dumps({"reason": reason}).encode())
+        self._owes_signal = True
+        if not self._child.process.channel.has_unsent():
+            self.on_written()
+
+    def _send(self, frame_type: FrameType, *parts: bytes) -> bool:
+        return self._child.process.channel.send(frame_type, self.sequence, *parts)
+
+    def _send_reply(self, number: bytes, answer: bytes) -> None:
+        if not self._is_over:
+            self._open_calls -= 1
+            self._send(FrameType.REPLY, number, answer)
+
+    def _on_last(self, _: bytes) -> None:
+        self.is_last = True
+
+    def _on_usage(self, payload: bytes) -> None:
+        if len(payload) != _PEAK.size:
+            raise ProtocolError("USAGE frame is malformed")
+        # Redis' JSON numbers are doubles; no machine has as much memory as they hold exactly.
+        self._peak_bytes = min(_PEAK.unpack(payload)[0], 2**53 - 1) or None
+
+    def _on_result(self, payload: bytes) -> Outcome:
+        outcome, fault = outcomes.returned(payload), self._child.fault
+        if fault is not None and fault.verdict is not Verdict.INTERRUPTED:
+            return self._ended(fault, "exception", {})
+        return self._with_facts(outcome)
+
+    def _on_error(self, payload: bytes) -> Outcome:
+        outcome, fault = outcomes.failed(payload), self._child.fault
+        if fault is not None:
+            return replace(self._ended(fault, "exception", {}), stack=outcome.stack)
+        left_by = outcome.error_name if outcome.verdict is Verdict.PROCESSOR_EXIT else ""
+        if self.was_warned and left_by == "SoftTimeout":
+            limits = self._child.limits
+            outcome = outcomes.softly_timed_out(outcome, limits, self._usage())
+        return self._with_facts(outcome)
+
+    def _ended(self, fault: Fault, stage: str, detail: Detail) -> Outcome:
+        if fault.verdict in _STAGED:
+            detail["stage"] = stage
+        if fault.verdict is Verdict.CANCELLED and self._asked_at_s is not None:
+            detail["cancel_ms"] = round((time.monotonic() - self._asked_at_s) * 1000)
+        return outcomes.ended(
+            fault, limits=self._child.limits, usage=self._usage(), detail=detail | self._place()
+        )
+
+    def _with_facts(self, outcome: Outcome) -> Outcome:
+        usage = self._usage() if outcome.usage == Usage() else outcome.usage
+        return replace(outcome, usage=usage, detail={**outcome.detail, **self._place()})
+
+    def _place(self) -> Detail:
+        return {} if self._child.pid is None else {"pid": self._child.pid}
+
+    def _usage(self) -> Usage:
+        return replace(self._child.measure(), peak_memory_bytes=self._peak_bytes)
+
+    _FRAMES: ClassVar[Mapping[FrameType, Callable[[Attempt, bytes], Outcome | None]]] = {
+        FrameType.PROGRESS: _on_progress,
+        FrameType.UPDATE_DATA: _on_update_data,
+        FrameType.LOG: _on_log,
+        FrameType.CALL: _on_call,
+        FrameType.LAST: _on_last,
+        FrameType.USAGE: _on_usage,
+        FrameType.RESULT: _on_result,
+        FrameType.ERROR: _on_error,
+    }

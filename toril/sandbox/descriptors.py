@@ -1,0 +1,62 @@
+"""The descriptors between supervisor and child, made on the supervisor's side."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from toril.errors import SandboxUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Our ends: the data socket, and the read ends of stdout, stderr and the stack pipe."""
+
+    data: socket.socket
+    stdout: int
+    stderr: int
+    stack: int
+
+
+def pairs() -> tuple[Ends, tuple[int, ...]]:
+    """Our ends, and the child's ends in the order in which a zygote takes them.
+
+    Raises:
+        SandboxUnavailable: this process has no descriptors left.
+    """
+    with ExitStack() as ours, ExitStack() as theirs:
+        try:
+            data, their_data = socket.socketpair()
+            ours.enter_context(data)
+            theirs.enter_context(their_data)
+            out, err, stack = (pipe(ours, theirs) for _ in range(3))
+        except OSError as error:
+            raise SandboxUnavailable(
+                f"no descriptors for another child: {error}", "Raise the limit on open files"
+            ) from error
+        # A signal handler writes the stack: it must not wait for a reader.
+        os.set_blocking(stack[1], False)
+        ours.pop_all()
+        theirs.pop_all()
+    return Ends(data, out[0], err[0], stack[0]), (their_data.detach(), out[1], err[1], stack[1])
+
+
+def pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
+    """A pipe whose read end is closed with `ours` and whose write end is with `theirs`."""
+    read, write = os.pipe()
+    ours.callback(os.close, read)
+    theirs.callback(os.close, write)
+    return read, write
+
+
+def close_all(fds: Sequence[int]) -> None:
+    """Close what may be closed already."""
+    for fd in fds:
+        with suppress(OSError):
+            os.close(fd)

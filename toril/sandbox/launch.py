@@ -1,0 +1,87 @@
+"""Starts the process of a zygote, and says what it is told first."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toril.errors import SandboxUnavailable
+from toril.sandbox import environment
+from toril.sandbox.descriptors import pipe
+
+if TYPE_CHECKING:
+    from toril.sandbox.launcher import ZygoteSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A zygote's process.
+
+    Attributes:
+        process: it.
+        channel: our end of the control socket.
+        streams: read ends of its stdout and stderr.
+    """
+
+    process: subprocess.Popen[bytes]
+    channel: socket.socket
+    streams: tuple[int, int]
+
+
+def launch(spec: ZygoteSpec) -> Launched:
+    """Start the process; it waits for its orders.
+
+    Raises:
+        SandboxUnavailable: this is not the main thread, or there are no processes or fds left.
+        InvalidOption: the environment it should get may hold a Redis URL.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise SandboxUnavailable(
+            "a zygote can be started from the main thread only",
+            "Run the event loop in the main thread: the kernel ends a zygote with the thread "
+            "that started it",
+        )
+    env = environment.build(os.environ, spec.env_names, spec.threads)
+    with ExitStack() as ours, ExitStack() as theirs:
+        try:
+            channel, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.enter_context(channel)
+            theirs.enter_context(end)
+            (out_read, out_write), (err_read, err_write) = (pipe(ours, theirs) for _ in range(2))
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-m", "toril.sandbox.zygote", str(end.fileno())],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=out_write,
+                stderr=err_write,
+                pass_fds=(end.fileno(),),
+            )
+        except OSError as error:
+            raise SandboxUnavailable(f"the zygote could not be started: {error}") from error
+        ours.pop_all()
+    channel.setblocking(False)
+    return Launched(process, channel, (out_read, err_read))
+
+
+def orders(spec: ZygoteSpec) -> dict[str, Any]:
+    """The first message to a zygote."""
+    env = environment.build(os.environ, spec.env_names, spec.threads)
+    return {
+        "supervisor_pid": os.getpid(),
+        "queue": spec.queue,
+        "processor": spec.processor,
+        "import_in": spec.import_in,
+        "has_hidden": environment.has_hidden(os.environ, env),
+        "level": spec.level.value,
+        "limits": asdict(spec.limits),
+        "python_path": [str(Path(entry).absolute()) for entry in spec.python_path],
+        "working_directory": spec.working_directory,
+        "nice": spec.nice,
+    }

@@ -1,0 +1,111 @@
+"""What the supervisor holds of a child's process: pidfd, pipes, socket, and what measures it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from toril.call import Usage
+from toril.sandbox import tree
+from toril.sandbox.capture import Capture
+from toril.sandbox.channel import Channel
+from toril.sandbox.deaths import Death
+from toril.sandbox.stack import StackReader
+from toril.sandbox.usage import Meter
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from toril.sandbox.channel import Owner
+    from toril.sandbox.descriptors import Ends
+    from toril.sandbox.limits import Limits
+
+
+class Process:
+    """One child's process, from the request for it until `close`.
+
+    Attributes:
+        pid: None until the zygote has forked it.
+        channel: its data socket.
+        capture: its stdout and stderr.
+        meter: None until it is READY.
+        death: how it ended, as far as anybody knows.
+        was_killed: by us.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limits: Limits,
+        ends: Ends,
+        owner: Owner,
+        on_lines: Callable[[str, list[str]], None],
+    ) -> None:
+        self.pid: int | None = None
+        self.channel = Channel(ends.data, limits.result_bytes, owner)
+        self.capture = Capture(loop, (ends.stdout, ends.stderr), limits, on_lines)
+        self.meter: Meter | None = None
+        self.death = Death()
+        self.was_killed = False
+        self._loop = loop
+        self._pidfd: int | None = None
+        self._stack = StackReader(loop, ends.stack)
+
+    def born(self, pid: int, pidfd: int, on_death: Callable[[], None]) -> None:
+        """It exists; `pidfd` is ours from now on."""
+        self.pid, self._pidfd = pid, pidfd
+        self._loop.add_reader(pidfd, on_death)
+
+    def ready(self) -> None:
+        """It is set up: growth is counted from here."""
+        if self.pid is not None and self.meter is None:
+            self.meter = Meter(self.pid)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; nothing when it is gone."""
+        if self._pidfd is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def kill(self) -> None:
+        """SIGKILL; what it said and was not read yet is forgotten."""
+        self.channel.close()
+        self.was_killed = True
+        self.signal(signal.SIGKILL)
+
+    def ask_stack(self, callback: Callable[[str], None]) -> None:
+        """Call back within about a second with its Python stack; empty: it does not answer."""
+        if self.pid is None or self._pidfd is None:
+            self._loop.call_soon(callback, "")
+        else:
+            self._stack.ask(self.pid, self._pidfd, callback)
+
+    def measure(self, *, is_alive: bool) -> Usage:
+        """What the call at work has used, as seen from outside."""
+        if self.meter is None:
+            return Usage()
+        return self.meter.stop(is_alive=is_alive, total_cpu_ms=self.death.cpu_ms)
+
+    def died(self) -> None:
+        """Its pidfd told."""
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+
+    def reap_orphan(self) -> None:
+        """Learn how it ended, if it is ours to reap: its zygote is dead, we may be a subreaper."""
+        status = tree.reap(self.pid) if self.pid else None
+        if status is not None:
+            self.death = Death.from_status(status, None)
+
+    def close(self) -> None:
+        """Hand out what it printed last, and let go of everything."""
+        self.channel.close()
+        self.capture.close()
+        self._stack.close()
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
