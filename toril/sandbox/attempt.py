@@ -17,10 +17,8 @@ from toril.sandbox import outcomes
 from toril.sandbox.frames import FrameType
 from toril.sandbox.outcomes import Fault
 from toril.sandbox.reply import Reply
-from toril.sandbox.watch import Watch
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Mapping
 
     from toril.call import Call
@@ -68,14 +66,13 @@ class Attempt:
         stack: its Python stack when most of its time was up; empty before.
     """
 
-    def __init__(self, child: Child, call: Call, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, child: Child, call: Call) -> None:
         self.call = call
         self.sequence = child.jobs_run
         self.is_last = False
         self.was_warned = False
         self.stack = ""
         self._child = child
-        self._watch = Watch(loop, child.limits, self)
         self._is_over = False
         self._owes_signal = False
         self._open_calls = 0
@@ -88,7 +85,7 @@ class Attempt:
         if meter is None:
             raise AssertionError("a child that was READY has a meter")
         meter.start()
-        self._watch.begin(meter)
+        self._child.process.watch.begin(meter, self)
         length = _LENGTH.pack(len(self.call.header))
         return self._send(FrameType.JOB, length, self.call.header, self.call.data)
 
@@ -137,7 +134,7 @@ class Attempt:
     def close(self) -> None:
         """It has its outcome: what is replied to its calls from now on is forgotten."""
         self._is_over = True
-        self._watch.end()
+        self._child.process.watch.end()
 
     # What the watch tells.
 
@@ -228,7 +225,7 @@ class Attempt:
         outcome, fault = outcomes.returned(payload), self._child.fault
         if fault is not None and fault.verdict is not Verdict.INTERRUPTED:
             return self._ended(fault, "exception", {})
-        return self._with_facts(outcome)
+        return self._measured(outcome)
 
     def _on_error(self, payload: bytes) -> Outcome:
         outcome, fault = outcomes.failed(payload), self._child.fault
@@ -236,9 +233,9 @@ class Attempt:
             return replace(self._ended(fault, "exception", {}), stack=outcome.stack)
         left_by = outcome.error_name if outcome.verdict is Verdict.PROCESSOR_EXIT else ""
         if self.was_warned and left_by == "SoftTimeout":
-            limits = self._child.limits
-            outcome = outcomes.softly_timed_out(outcome, limits, self._usage())
-        return self._with_facts(outcome)
+            outcome = outcomes.softly_timed_out(outcome, self._child.limits, self._usage())
+            return replace(outcome, detail={**outcome.detail, **self._place()})
+        return self._measured(outcome)
 
     def _ended(self, fault: Fault, stage: str, detail: Detail) -> Outcome:
         if fault.verdict in _STAGED:
@@ -249,15 +246,15 @@ class Attempt:
             fault, limits=self._child.limits, usage=self._usage(), detail=detail | self._place()
         )
 
-    def _with_facts(self, outcome: Outcome) -> Outcome:
-        usage = self._usage() if outcome.usage == Usage() else outcome.usage
-        return replace(outcome, usage=usage, detail={**outcome.detail, **self._place()})
+    def _measured(self, outcome: Outcome) -> Outcome:
+        detail = {**outcome.detail, **self._place()}
+        return replace(outcome, usage=self._usage(), detail=detail)
 
     def _place(self) -> Detail:
         return {} if self._child.pid is None else {"pid": self._child.pid}
 
     def _usage(self) -> Usage:
-        return replace(self._child.measure(), peak_memory_bytes=self._peak_bytes)
+        return self._child.measure(self._peak_bytes)
 
     _FRAMES: ClassVar[Mapping[FrameType, Callable[[Attempt, bytes], Outcome | None]]] = {
         FrameType.PROGRESS: _on_progress,

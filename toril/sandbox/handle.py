@@ -123,7 +123,7 @@ class Child:
         self._owes_offer = False
         if self.state is State.IDLE:
             self.jobs_run += 1
-            self._attempt = Attempt(self, call, self._loop)
+            self._attempt = Attempt(self, call)
             self.process.capture.begin()
         self._fire(Event.RUN)
 
@@ -257,9 +257,9 @@ class Child:
         """Tell a listener something of this child."""
         tell(self._loop, listener, self, *news)
 
-    def measure(self) -> Usage:
-        """What the call at work has used, as seen from outside."""
-        return self.process.measure(is_alive=self.state in _BUSY)
+    def measure(self, peak_bytes: int | None) -> Usage:
+        """What the call at work has used; its peak as the child says."""
+        return self.process.measure(is_alive=self.state in _BUSY, peak_bytes=peak_bytes)
 
     # Timers, and the pidfd.
 

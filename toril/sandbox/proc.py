@@ -70,14 +70,25 @@ def cpu_ms(pid: int) -> float | None:
         return None
 
 
-def rss_bytes(pid: int) -> int | None:
+def open_sizes(pid: int) -> int | None:
+    """A descriptor for `rss_bytes`, to be closed by the caller; None when the process is gone.
+
+    Keeping it makes a look at the size ten times cheaper, and a number that the kernel gives to
+    another process later cannot be mistaken for this one.
+    """
+    try:
+        return os.open(f"/proc/{pid}/statm", os.O_RDONLY)
+    except OSError:
+        return None
+
+
+def rss_bytes(sizes_fd: int) -> int | None:
     """Resident size of a living process, shared mappings included; None when it is gone.
 
     Source: proc_pid_statm(5), second field; kernels before 6.2 may be some pages behind.
     """
     try:
-        with open(f"/proc/{pid}/statm", "rb", buffering=0) as statm:
-            return int(statm.read().split()[1]) * _PAGE_BYTES
+        return int(os.pread(sizes_fd, 128, 0).split()[1]) * _PAGE_BYTES
     except (OSError, IndexError):
         return None
 

@@ -14,6 +14,7 @@ from toril.sandbox.channel import Channel
 from toril.sandbox.deaths import Death
 from toril.sandbox.stack import StackReader
 from toril.sandbox.usage import Meter
+from toril.sandbox.watch import Watch
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,6 +33,7 @@ class Process:
         channel: its data socket.
         capture: its stdout and stderr.
         meter: None until it is READY.
+        watch: over the call at work.
         death: how it ended, as far as anybody knows.
         was_killed: by us.
     """
@@ -48,6 +50,7 @@ class Process:
         self.channel = Channel(ends.data, limits.result_bytes, owner)
         self.capture = Capture(loop, (ends.stdout, ends.stderr), limits, on_lines)
         self.meter: Meter | None = None
+        self.watch = Watch(loop, limits)
         self.death = Death()
         self.was_killed = False
         self._loop = loop
@@ -83,11 +86,13 @@ class Process:
         else:
             self._stack.ask(self.pid, self._pidfd, callback)
 
-    def measure(self, *, is_alive: bool) -> Usage:
-        """What the call at work has used, as seen from outside."""
+    def measure(self, *, is_alive: bool, peak_bytes: int | None) -> Usage:
+        """What the call at work has used; its peak as the child says."""
         if self.meter is None:
             return Usage()
-        return self.meter.stop(is_alive=is_alive, total_cpu_ms=self.death.cpu_ms)
+        return self.meter.stop(
+            is_alive=is_alive, total_cpu_ms=self.death.cpu_ms, peak_bytes=peak_bytes
+        )
 
     def died(self) -> None:
         """Its pidfd told."""
@@ -105,6 +110,8 @@ class Process:
         self.channel.close()
         self.capture.close()
         self._stack.close()
+        if self.meter is not None:
+            self.meter.close()
         if self._pidfd is not None:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from toril.call import Usage
@@ -17,7 +18,8 @@ class Meter:
     def __init__(self, pid: int) -> None:
         """Made at READY: growth is counted from here."""
         self._pid = pid
-        self._ready_bytes = self._rss_bytes = proc.rss_bytes(pid)
+        self._sizes_fd = proc.open_sizes(pid)
+        self._ready_bytes = self._rss_bytes = self._read_rss()
         self._cpu_ms: float | None = None
         self._start_s = 0.0
 
@@ -33,19 +35,26 @@ class Meter:
 
     def growth_now_bytes(self) -> int | None:
         """Growth since READY at this moment; None when the child is gone."""
-        return _difference(proc.rss_bytes(self._pid), self._ready_bytes)
+        return _difference(self._read_rss(), self._ready_bytes)
 
     def cpu_now_ms(self) -> float | None:
         """CPU time that the attempt has used so far; None when the child is gone."""
         now_ms = proc.cpu_ms(self._pid)
         return None if now_ms is None or self._cpu_ms is None else now_ms - self._cpu_ms
 
-    def stop(self, *, is_alive: bool, total_cpu_ms: float | None = None) -> Usage:
+    def stop(
+        self,
+        *,
+        is_alive: bool,
+        total_cpu_ms: float | None = None,
+        peak_bytes: int | None = None,
+    ) -> Usage:
         """The attempt is over.
 
         Args:
             is_alive: the child is there and can be asked.
             total_cpu_ms: for a dead child, user and system time of its whole life.
+            peak_bytes: what the child says of its largest size.
         """
         wall_ms = round((time.monotonic() - self._start_s) * 1000)
         now_ms = proc.cpu_ms(self._pid) if is_alive else total_cpu_ms
@@ -54,9 +63,18 @@ class Meter:
             cpu_ms = max(0, round(now_ms - self._cpu_ms))
         growth = None
         if is_alive:
-            before, self._rss_bytes = self._rss_bytes, proc.rss_bytes(self._pid)
+            before, self._rss_bytes = self._rss_bytes, self._read_rss()
             growth = _difference(self._rss_bytes, before)
-        return Usage(wall_ms, cpu_ms, growth)
+        return Usage(wall_ms, cpu_ms, growth, peak_bytes)
+
+    def close(self) -> None:
+        """Measure nothing any more."""
+        if self._sizes_fd is not None:
+            os.close(self._sizes_fd)
+            self._sizes_fd = None
+
+    def _read_rss(self) -> int | None:
+        return None if self._sizes_fd is None else proc.rss_bytes(self._sizes_fd)
 
 
 def _difference(now: int | None, before: int | None) -> int | None:
