@@ -102,6 +102,19 @@ class Pen:
         self.end()
         self.run = self._started()
 
+    def revive(self) -> str:
+        """As a service manager does: start another if it found no Redis when it began, and ended.
+
+        Returns:
+            What else made it end, which nothing should.
+        """
+        code = self.run.process.poll()
+        if code is None:
+            return ""
+        was_at_work = bool(self.run.found("worker-started"))
+        self.restart()
+        return f"exit code {code}" if was_at_work or code != os.EX_UNAVAILABLE else ""
+
     def end(self) -> int:
         """Wait for its end; its exit code."""
         try:
@@ -158,6 +171,12 @@ class Stage:
     def proxies(self) -> list[FaultProxy]:
         """Every way to the server."""
         return [self.producers_proxy, *(pen.proxy for pen in self.pens)]
+
+    def revive(self) -> None:
+        """Supervisors that ended by themselves come back; those that should not have are noted."""
+        for pen in self.pens:
+            if why := pen.revive():
+                note(self.ledger, "left_over", "end", f"{pen.name}: {why}")
 
     def note_processes(self) -> None:
         """Write down which processes there are now, to be looked for at the end."""

@@ -86,8 +86,10 @@ class Run:
             if all(producer.poll() is not None for producer in self._producers):
                 break
             rest_s = inflict(stage, name, self._rng)
+            stage.revive()
             time.sleep(rest_s + self._rng.uniform(*self.plan.pause_s))
         stage.calm()
+        stage.revive()
         codes = [producer.wait() for producer in self._producers]
         assert codes == [0, 0], "a producer ended in an error"
 
@@ -97,6 +99,7 @@ class Run:
             with suppress(TimeoutError):
                 until(lambda: _is_drained(queue), self.plan.drain_s)
             numbers = iter(range(1_000_000))
+            stage.revive()
             alive = {pen.worker for pen in stage.pens}
             end_s = time.monotonic() + REVIVAL_S
             while alive and time.monotonic() < end_s:
@@ -123,7 +126,7 @@ class Run:
             pen.run.stop(signal.SIGTERM)
         for pen in stage.pens:
             if (code := pen.end()) != 0:
-                note(self.ledger, "left_over", "exit code", f"{pen.name}: {code}")
+                note(self.ledger, "left_over", "end", f"{pen.name}: exit code {code}")
 
     def _keep_logs(self, stage: Stage) -> None:
         """What every supervisor said, beside the ledger."""

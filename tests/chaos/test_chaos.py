@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHORT = {"jobs": 600, "per_s": 18.0}
-FULL = {"jobs": 5000, "per_s": 20.0, "drain_s": 120.0}
+FULL = {"jobs": 5000, "per_s": 14.0, "drain_s": 180.0}
 
 KEPT = {5: "a daemon of a job outlived a supervisor that was killed, with the zygote tied to it"}
 """Seed → what its short run found, before it was mended."""

@@ -22,12 +22,14 @@ from toril.runtime.retry import Policy
 from toril.runtime.store import Store
 from toril.supervisor.asks import Asks
 from toril.supervisor.attempts import Attempts
+from toril.supervisor.beside import Beside
 from toril.supervisor.follow_ups import FollowUps
 from toril.supervisor.health import Vitals, examine
 from toril.supervisor.intake import Intake
 from toril.supervisor.recovery import reach_again
 from toril.supervisor.reports import Reports
 from toril.supervisor.settlements import Settlements
+from toril.supervisor.troubles import Troubles
 from toril.supervisor.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -41,10 +43,6 @@ if TYPE_CHECKING:
 
 LAST_TRY_S = 5.0
 """How long after the drain deadline results are still offered to a Redis that is away; chosen."""
-
-
-TELL_AGAIN_S = 60.0
-"""How often one and the same trouble is told; chosen: an operator's log stays readable."""
 
 
 LATE_SHARE = 0.5
@@ -80,7 +78,7 @@ class Worker:
         self._sweep_orphans = sweep_orphans
         self._stage = Stage.WORKING
         self._give_up_at = float("inf")
-        self._told_s: dict[str, float] = {}
+        self._troubles = Troubles(queue.name, emit)
         self._wake = asyncio.Event()
         self._nudge = asyncio.Event()
         self._store = Store(
@@ -91,7 +89,7 @@ class Worker:
             queue.lock_ms,
             self._on_lost,
             on_cancelled=self._on_cancelled,
-            on_error=lambda error: self._tell_once("renewal", str(error)),
+            on_error=self._troubles.teller("renewal"),
             interval_s=queue.renew_every_s,
         )
         policy = Policy(
@@ -109,7 +107,7 @@ class Worker:
             queue.poll_ms,
             is_able=self._is_able,
             wake=self._wake.set,
-            on_error=lambda error: self._tell_once("waiting", str(error)),
+            on_error=self._troubles.teller("waiting"),
         )
         self._upkeep = Upkeep(queue, self._store, self._keeper, self._adopt, emit)
         self._asks = Asks(queue.name, self._store, self._keeper, self._attempts, emit)
@@ -169,16 +167,13 @@ class Worker:
     async def run(self) -> None:
         """Work until stopped; afterwards every child is gone and every connection closed."""
         self._keeper.start()
-        beside = [
-            asyncio.create_task(self._intake.watch()),
-            asyncio.create_task(self._upkeep.run()),
-            asyncio.create_task(self._asks.run()),
-        ]
-        for task in beside:
-            task.add_done_callback(lambda _: self._wake.set())
+        beside = Beside(self._wake.set)
+        beside.start(self._intake.watch())
+        beside.start(self._upkeep.run())
+        beside.start(self._asks.run())
         try:
             while not await self._is_done():
-                _raise_if_ended(beside)
+                beside.check()
                 if self._settlements or self._reports or self._intake.is_due:
                     await self._exchange()
                 else:
@@ -188,7 +183,7 @@ class Worker:
         finally:
             self._stage = Stage.INTERRUPTED
             await self._intake.close()
-            await _ended(beside)
+            await beside.end()
             await self.close()
 
     async def close(self) -> None:
@@ -296,7 +291,7 @@ class Worker:
             self._intake.failed()
             await self._recover(claimed)
         elif claimed is not None:
-            self._tell_once("claim", str(claimed))
+            self._troubles.tell("claim", claimed)
             self._intake.failed()
 
     async def _look_if_late(self, claimed: Claimed, sent_s: float) -> None:
@@ -357,7 +352,7 @@ class Worker:
             self._give_up()
             return
         away_ms = round((loop.time() - lost_at) * 1000)
-        self._told_s.clear()
+        self._troubles.over()
         self._emit(ev.RedisBack(self.queue.name, away_ms, len(self._keeper.held)))
         self._adopt(adopted)
         self._intake.look()
@@ -373,30 +368,8 @@ class Worker:
         self._reports.take()
         self._attempts.lose_all()
 
-    def _tell_once(self, what: str, reason: str) -> None:
-        """Tell of what goes wrong again and again, but now and then only."""
-        now_s = asyncio.get_running_loop().time()
-        if now_s - self._told_s.get(what, -TELL_AGAIN_S) >= TELL_AGAIN_S:
-            self._told_s[what] = now_s
-            self._emit(ev.RedisFailed(self.queue.name, what, reason))
-
     async def _configure_limit(self) -> None:
         configured = self.queue.rate_limit
         in_force = await self._store.configure_limit(configured)
         if configured is not None and in_force != configured:
             self._emit(ev.LimitDiffers(self.queue.name, str(configured), str(in_force)))
-
-
-def _raise_if_ended(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """What runs beside the loop never ends by itself: an error in it is the worker's."""
-    for task in tasks:
-        if task.done():
-            task.result()
-
-
-async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they end: before Python 3.12 `wait_for` can swallow a cancellation."""
-    while running := [task for task in tasks if not task.done()]:
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running, timeout=0.1)
