@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from tests.end_to_end.test_locks import prove_blocking_job_runs_once
+from tests.end_to_end.test_locks import block_for_three_locks
 from tests.invariants.stage import ORDINARY, QUEUE, active, ended, run, words
 from tests.support.fault_proxy import FaultProxy
 from tests.support.toril import TorilRun
@@ -66,7 +66,8 @@ def test_invariant_03_every_lock_is_renewed_before_half_its_time_is_over(redis_u
 
 def test_invariant_03_a_job_that_blocks_for_three_locks_runs_exactly_once(redis_url, tmp_path):
     """Two workers; the same proof fails without renewal (tests/end_to_end/test_locks.py)."""
-    prove_blocking_job_runs_once(redis_url, tmp_path / "ledger", ("-m", "toril", "run"))
+    evidence = block_for_three_locks(redis_url, tmp_path / "ledger", ("-m", "toril", "run"))
+    assert evidence.proves_it, evidence
 
 
 def test_invariant_04_a_lost_lock_kills_the_child_and_refuses_its_result(

@@ -12,6 +12,7 @@ import redis
 from tests.support.keyspace import unchanged_keyspace
 from tests.support.lane import RAISED, RETURNED, Lane
 from toril.call import Outcome, Usage, Verdict
+from toril.runtime.asking import cancel_job
 from toril.runtime.options import JobOpts, KeepRule
 from toril.runtime.retry import Complete, Counts, Delay, Fail, GiveBack, Hold, Retry
 from toril.runtime.settling import Settled
@@ -516,3 +517,13 @@ def test_paused_queue_gets_no_base_marker(
     lane.client.hset(lane.key("meta"), "paused", 1)
     lane.settle(claim, settlement, outcome)
     assert "0" not in lane.scores("marker")
+
+
+@pytest.mark.parametrize("settlement", [Retry("no", 60_000), Delay(60_000)])
+def test_cancelled_job_does_not_wait_to_be_ended(lane: Lane, settlement: Retry | Delay) -> None:
+    """Its attempt ended before its worker was told: the very next claim finds it."""
+    held = lane.claim_new()
+    lane.run(cancel_job(lane.base, held.id, now_ms=lane.now_ms))
+    assert lane.settle(held, settlement) is Settled.DONE
+    (again,) = lane.claim().claims
+    assert (again.id, again.is_cancelled) == (held.id, True)

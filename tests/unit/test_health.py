@@ -14,6 +14,7 @@ WELL = Vitals(
     answered_s=98.0,
     claimed_s=97.0,
     could_claim_s=90.0,
+    unavailable_s=None,
     poll_s=5.0,
     quiet_s=6.0,
 )
@@ -25,6 +26,7 @@ WELL = Vitals(
         ({}, None),
         ({"could_claim_s": None, "claimed_s": 0.0}, None),
         ({"claimed_s": 0.0, "could_claim_s": 99.0}, None),
+        ({"unavailable_s": 99.0, "could_claim_s": None}, "no child"),
         ({"turned_s": 90.0}, "event loop"),
         ({"answered_s": 80.0}, "Redis"),
         ({"claimed_s": 50.0, "could_claim_s": 60.0}, "nothing was claimed"),

@@ -69,9 +69,11 @@ class ScriptPipeline:
             RedisRefused: it refuses the login or the command.
         """
         try:
-            return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
+            reply = await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
         except (redis.RedisError, OSError) as error:
             raise translated(error, self._server) from error
+        self.answered_s = asyncio.get_running_loop().time()
+        return reply
 
     def _result(self, command: Command[Any], reply: Any) -> Any:
         if isinstance(reply, NoScriptError):

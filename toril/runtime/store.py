@@ -303,7 +303,7 @@ class Store:
             if result is Settled.DONE:
                 self._said[report.claim.token] = self._said_by(report.claim).with_report(report)
         for ending, result in zip(endings, exchanged.endings, strict=True):
-            if not isinstance(result, TorilError):
+            if not isinstance(result, RedisUnavailable):
                 self._said.pop(ending.claim.token, None)
 
     def _doubt(self, tokens: list[str]) -> None:

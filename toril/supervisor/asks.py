@@ -7,6 +7,7 @@ lock; a supervisor that hears nothing learns of it at the next renewal.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from toril import events as ev
@@ -51,7 +52,8 @@ class Asks:
 
     async def _answer(self, ask: Ask) -> None:
         if ask.what is Asked.CANCEL:
-            await self._keeper.look(ask.job_id)
+            with suppress(TorilError):  # The next renewal tells of it, too.
+                await self._keeper.look(ask.job_id)
         else:
             self._attempts.ask_stack(ask.job_id, lambda text: self._send(ask, text))
 

@@ -71,6 +71,8 @@ class Attempts:
         self._running: dict[Child, Claim] = {}
         self._waiting: list[Claim] = []
         self._is_over = False
+        self._cancelled: set[str] = set()
+        self.unavailable_since_s: float | None = None
 
     async def open(self) -> None:
         """Start the children; raises as `Pool.open` does."""
@@ -103,6 +105,8 @@ class Attempts:
         """Run a claim, or end it without running it where that is what it says."""
         if self._is_over:
             self._end(claim, Outcome(Verdict.INTERRUPTED, message="the worker stops"))
+        elif claim.token in self._cancelled:
+            self._end(claim, _cancelled_unrun())
         elif (outcome := unrun(claim, self._policy)) is not None:
             self._end(claim, outcome)
         elif self._pool.free:
@@ -122,9 +126,11 @@ class Attempts:
         """Somebody cancelled its job: it ends, whatever it does."""
         if claim in self._waiting:
             self._waiting.remove(claim)
-            self._end(claim, Outcome(Verdict.CANCELLED, message="cancelled"))
-        if (child := self._child_of(claim)) is not None:
+            self._end(claim, _cancelled_unrun())
+        elif (child := self._child_of(claim)) is not None:
             child.interrupt(Verdict.CANCELLED)
+        else:
+            self._cancelled.add(claim.token)  # It is not started yet.
 
     def ask_stack(self, job_id: str, answer: Callable[[str], None]) -> None:
         """Where a job stands that runs here; no answer for one that does not."""
@@ -204,17 +210,20 @@ class Attempts:
 
     def on_unavailable(self, error: SandboxUnavailable) -> None:
         """No child can be had: nothing is claimed, and what has no child yet goes back."""
+        self.unavailable_since_s = asyncio.get_running_loop().time()
         self._emit(ev.ClaimingPaused(self._queue.name, error.reason, error.remedy))
         self._give_back_waiting(Outcome(Verdict.UNAVAILABLE, message=error.reason))
 
     def on_available(self) -> None:
         """Children can be had again."""
+        self.unavailable_since_s = None
         self._emit(ev.ClaimingResumed(self._queue.name))
 
     def _child_of(self, claim: Claim) -> Child | None:
         return next((child for child, one in self._running.items() if one is claim), None)
 
     def _end(self, claim: Claim, outcome: Outcome) -> None:
+        self._cancelled.discard(claim.token)
         self._listener.on_end(claim, outcome)
 
     def _on_waited_long(self, claim: Claim) -> None:
@@ -226,3 +235,7 @@ class Attempts:
         waiting, self._waiting = self._waiting, []
         for claim in waiting:
             self._end(claim, outcome)
+
+
+def _cancelled_unrun() -> Outcome:
+    return Outcome(Verdict.CANCELLED, message="cancelled", detail={"stage": "waiting"})

@@ -27,6 +27,7 @@ class Vitals:
         claimed_s: when a claim was last answered.
         could_claim_s: since when it could have claimed (a child is free, nothing forbids it);
             None while it could not.
+        unavailable_s: since when no child can be had; None while one can.
         poll_s: the longest pause between two claims of an idle worker.
         quiet_s: the longest pause between two answers of a Redis that is well.
     """
@@ -36,6 +37,7 @@ class Vitals:
     answered_s: float
     claimed_s: float
     could_claim_s: float | None
+    unavailable_s: float | None
     poll_s: float
     quiet_s: float
 
@@ -60,6 +62,8 @@ def examine(vitals: Vitals) -> Health:
         complaints.append(f"the event loop last turned {late_s:.1f} s ago")
     if (late_s := now_s - vitals.answered_s) > TURNS_LATE * vitals.quiet_s:
         complaints.append(f"Redis last answered {late_s:.1f} s ago")
+    if vitals.unavailable_s is not None:
+        complaints.append(f"no child can be had for {now_s - vitals.unavailable_s:.1f} s")
     if vitals.could_claim_s is not None:
         late_s = now_s - max(vitals.claimed_s, vitals.could_claim_s)
         if late_s > TURNS_LATE * vitals.poll_s:

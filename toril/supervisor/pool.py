@@ -96,6 +96,7 @@ class Pool:
         self._children: dict[Child, float] = {}  # Each with its own spread.
         self._successors: dict[Child, Child] = {}
         self._failures = 0
+        self._stillborn = 0
         self._is_unavailable = False
         self._is_closing = False
         self._refill_timer: asyncio.TimerHandle | None = None
@@ -148,6 +149,8 @@ class Pool:
             self._listener.on_available()
         if child.jobs_run:
             self._failures = 0
+        else:
+            self._stillborn = 0
         self._take_over(child)
         self._replace_if_worn(child)
         if is_spent(self._spec.limits, child, self._children[child]):
@@ -188,17 +191,26 @@ class Pool:
         self._forget(child)
         if self._is_closing:
             return
-        if exit.reason is Verdict.LOST:
+        if exit.is_orphan:
             return  # One death of a zygote is one failure: `on_zygote_gone` counts and tells it.
-        self._failures = 0 if exit.expected else self._failures + 1
-        if exit.reason is Verdict.UNAVAILABLE:
-            self._report_unavailable(SandboxUnavailable(exit.message, exit.remedy))
+        if exit.reason in {Verdict.UNAVAILABLE, Verdict.IMPORT_FAILED}:
+            self._stillborn += 1
+            self._on_stillborn(exit)
+        else:
+            self._failures = 0 if exit.expected else self._failures + 1
+            if not exit.expected:
+                self._listener.on_death(exit)
+        self._refill_later()
+
+    def _on_stillborn(self, exit: ChildExit) -> None:  # noqa: A002 - the sandbox's word
+        """A child could not be set up: with others at work that is a death like any other."""
+        if self._busy or self._offered():
+            self._listener.on_death(exit)
         elif exit.reason is Verdict.IMPORT_FAILED:
             error = ProcessorImportError(exit.message, exit.remedy, exit.traceback)
             self._report_unavailable(error)
-        elif not exit.expected:
-            self._listener.on_death(exit)
-        self._refill_later()
+        else:
+            self._report_unavailable(SandboxUnavailable(exit.message, exit.remedy))
 
     def on_zygote_gone(self, zygote: Zygote, reason: str) -> None:
         """The zygote died (callback of the sandbox); its children are gone already."""
@@ -229,7 +241,7 @@ class Pool:
             self._listener.on_unavailable(error)
 
     def _refill_later(self) -> None:
-        delay_s = backoff_s(self._failures)
+        delay_s = backoff_s(max(self._failures, self._stillborn))
         if delay_s == 0 and self._refill_timer is None:
             self._refill()
         elif self._refill_timer is None:

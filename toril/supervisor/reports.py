@@ -102,6 +102,10 @@ class Reports:
             older.data = draft.data or older.data
             older.stack = draft.stack or older.stack
 
+    def forget(self, claim: Claim) -> None:
+        """Its attempt has ended: a refusal after that is news again."""
+        self._told.discard(claim.token)
+
     def _tell(self, report: Report, error: TorilError) -> None:
         token = report.claim.token
         if token not in self._told:

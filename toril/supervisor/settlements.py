@@ -111,9 +111,11 @@ class Settlements:
     def drop(self, claim: Claim) -> None:
         """Its lock is lost: nothing may be written."""
         self._pending = [ending for ending in self._pending if ending.claim is not claim]
+        self._repeated.discard(claim.token)
 
     def give_up(self) -> tuple[str, ...]:
         """Forget what could not be written; the ids of those jobs."""
+        self._repeated.clear()
         return tuple(ending.claim.id for ending in self.take())
 
     def _note(self, ending: Ending, result: Settled | TorilError) -> None:

@@ -29,6 +29,12 @@ TITLE_S = 1.0
 """How often the process title may change; chosen: people read it, tools poll it."""
 
 
+SWEEP_S = 0.02
+"""Longest round of a sweep on the loop; chosen: far below what a lock leaves."""
+
+SWEEP_AGAIN_S = 0.2
+
+
 class Supervisor:
     """Runs one worker per queue until a signal, an empty queue or a refusal ends them."""
 
@@ -60,15 +66,23 @@ class Supervisor:
             )
         finally:
             title.cancel()
-            self._sweep_orphans()
+            sweep_strangers(set())
         for end in ends:
             if isinstance(end, BaseException):
                 raise end
         return os.EX_UNAVAILABLE if any(w.refused for w in self._workers) else os.EX_OK
 
     def _sweep_orphans(self) -> None:
-        """End what dead zygotes left behind; this process adopts it, and starts nothing else."""
-        sweep_strangers({worker.zygote_pid for worker in self._workers if worker.zygote_pid})
+        """End what dead zygotes left behind; this process adopts it, and starts nothing else.
+
+        In short rounds, for this is the loop; and not while another zygote is being started, whose
+        pid is not known yet.
+        """
+        pids = [worker.zygote_pid for worker in self._workers]
+        is_starting = pids.count(None) > 1
+        swept = 0 if is_starting else sweep_strangers({p for p in pids if p}, bound_s=SWEEP_S)
+        if is_starting or swept:
+            asyncio.get_running_loop().call_later(SWEEP_AGAIN_S, self._sweep_orphans)
 
     async def _open(self) -> None:
         """Open every worker, or none."""

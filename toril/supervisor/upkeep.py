@@ -62,6 +62,8 @@ class Upkeep:
                 if loop.time() >= next_sweep:
                     next_sweep = loop.time() + sweep_s
                     await self._sweep()
+                if loop.time() - self._store.answered_s > round_s:
+                    await self._store.ping()
                 self._is_failing = False
             except TorilError as error:
                 self._tell(error)

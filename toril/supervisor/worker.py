@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from toril import events as ev
+from toril.call import Outcome, Verdict
 from toril.errors import RedisUnavailable, TorilError
 from toril.runtime.claim import Claimed, ClaimRequest
 from toril.runtime.lock import RENEWALS_PER_LOCK, LockKeeper
@@ -35,7 +36,6 @@ from toril.supervisor.upkeep import Upkeep
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from toril.call import Outcome
     from toril.runtime.claim import Claim, Refused
     from toril.sandbox.reply import Reply
     from toril.supervisor.health import Health
@@ -77,7 +77,7 @@ class Worker:
         self._emit = emit
         self._sweep_orphans = sweep_orphans
         self._stage = Stage.WORKING
-        self._give_up_at = float("inf")
+        self._give_up_at = self._adopt_until = float("inf")
         self._troubles = Troubles(queue.name, emit)
         self._wake = asyncio.Event()
         self._nudge = asyncio.Event()
@@ -134,6 +134,7 @@ class Worker:
             answered_s=self._store.answered_s,
             claimed_s=self._intake.answered_s,
             could_claim_s=self._intake.open_since_s,
+            unavailable_s=self._attempts.unavailable_since_s,
             poll_s=self.queue.poll_ms / 1000,
             quiet_s=max(self.queue.poll_ms, self.queue.lock_ms / RENEWALS_PER_LOCK) / 1000,
         )
@@ -201,6 +202,7 @@ class Worker:
         timeout_ms = self._settings.drain_timeout_ms
         loop = asyncio.get_running_loop()
         self._give_up_at = loop.time() + timeout_ms / 1000 + LAST_TRY_S
+        self._adopt_until = loop.time() + LAST_TRY_S
         loop.call_later(timeout_ms / 1000, self._on_drain_deadline)
         self._emit(ev.Draining(self.queue.name, self.running, timeout_ms))
         self._wake.set()
@@ -228,6 +230,7 @@ class Worker:
     def on_end(self, claim: Claim, outcome: Outcome) -> None:
         """An attempt ended: decide what follows; the loop writes it."""
         self._settlements.add(claim, outcome)
+        self._reports.forget(claim)
         self._wake.set()
 
     def on_asked(self, method: str, payload: bytes, reply: Reply) -> None:
@@ -318,7 +321,10 @@ class Worker:
         fresh = [claim for claim in claims if claim.token not in held]
         self._keeper.hold(fresh)
         for claim in fresh:
-            self._attempts.start(claim)
+            if self._stage is Stage.WORKING:
+                self._attempts.start(claim)
+            else:
+                self.on_end(claim, Outcome(Verdict.INTERRUPTED, message="the worker stops"))
 
     # -- what goes wrong
 
@@ -360,7 +366,10 @@ class Worker:
     def _is_worth_recovering(self) -> bool:
         if self._stage is Stage.WORKING:
             return True
-        return self._has_work() and asyncio.get_running_loop().time() < self._give_up_at
+        now_s = asyncio.get_running_loop().time()
+        if self._has_work():
+            return now_s < self._give_up_at
+        return self._store.has_unconfirmed and now_s < self._adopt_until
 
     def _give_up(self) -> None:
         if unrecorded := self._settlements.give_up():

@@ -22,5 +22,5 @@ check_settlement(base, 'delayed')
 
 leave_verdict(base, id, token, now_ms, 6)
 leave_active(base, id)
-delay_job(base, id, now_ms, tonumber(ARGV[5]))
+delay_job(base, id, now_ms, unless_cancelled(base, id, tonumber(ARGV[5])))
 return 'done'

@@ -23,6 +23,7 @@ if state ~= 'ours' then
   return state
 end
 check_settlement(base, 'delayed', 'pc')
+delay_ms = unless_cancelled(base, id, delay_ms)
 
 if delay_ms == 0 then
   promote(base, now_ms)

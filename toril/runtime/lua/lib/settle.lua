@@ -37,3 +37,8 @@ local function leave_verdict(base, id, token, now_ms, first)
   redis.call('HDEL', base .. id, 't:said')
   add_to_history(base, id, now_ms, ARGV[first + 3])
 end
+
+-- A job that was cancelled meanwhile waits for nothing: the next claim ends it.
+local function unless_cancelled(base, id, delay_ms)
+  return redis.call('HEXISTS', base .. id, 't:cancel') == 1 and 0 or delay_ms
+end
