@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from tests.support.toril import TorilRun
-from toril import Queue
+from toril import JobFailed, Queue
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +47,7 @@ def sample_lock(url: str, job_id: str, stop: threading.Event) -> Samples:
 class Evidence:
     """What was seen of a job that blocks: how often it began, what Redis counts, its lock."""
 
+    state: str
     began: int
     starts: int
     stalls: int
@@ -56,7 +57,7 @@ class Evidence:
     def proves_it(self) -> bool:
         """Ran exactly once, and its lock was never found missing."""
         counts = (self.began, self.starts, self.stalls, self.lock.missing)
-        return counts == (1, 1, 0, 0) and self.lock.seen >= 20
+        return self.state == "completed" and counts == (1, 1, 0, 0) and self.lock.seen >= 20
 
 
 def block_for_three_locks(url: str, ledger: Path, command: tuple[str, ...]) -> Evidence:
@@ -75,13 +76,16 @@ def block_for_three_locks(url: str, ledger: Path, command: tuple[str, ...]) -> E
                 TorilRun("locks", PROCESSORS, url, *flags, command=command).ready(),
                 TorilRun("locks", PROCESSORS, url, *flags, command=command).ready(),
             ):
-                assert job.wait(timeout="30s") >= 3 * LOCK_S
+                job.wait(timeout="30s")
+        except JobFailed:
+            pass  # What stalls too often fails: the evidence says so.
         finally:
             stop.set()
             sampler.join()
         ended = queue.get_job(job.id)
+        state = ended.state()
     began = ledger.read_text().split()[::4].count("started")
-    return Evidence(began, ended.attempts_started, ended.stalls, found[0])
+    return Evidence(state, began, ended.attempts_started, ended.stalls, found[0])
 
 
 def test_job_that_blocks_for_three_locks_in_one_c_call_runs_exactly_once(redis_url, tmp_path):

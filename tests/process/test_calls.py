@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -172,3 +173,26 @@ async def test_time_that_cannot_be_is_an_error_of_the_processor(name, data, says
     assert (outcome.verdict, outcome.error_name) == (Verdict.RAISED, "InvalidOption")
     assert says in outcome.message
     assert f"in {name}" in outcome.stack
+
+
+async def test_more_threads_than_may_call_at_a_time_take_turns():
+    loop = asyncio.get_running_loop()
+    async with pen() as p:
+        p.answer = lambda _child, reply: loop.call_later(0.2, reply.give, "12")
+        child = await p.child()
+        outcome = await p.run("follow_up_from_many_threads", child=child)
+
+    assert outcome.value == b"60"
+    assert len(p.heard[child].calls) == 60
+
+
+async def test_call_that_a_job_left_open_does_not_take_the_next_frame():
+    async with pen() as p:
+        p.answer = lambda _child, _reply: None
+        ends = []
+        for _ in range(10):
+            child = await p.child()
+            await p.run("leave_caller", child=child)
+            ends.append(await p.gone(child))
+
+    assert {(end.exit_code, end.signal) for end in ends} == {(0, None)}

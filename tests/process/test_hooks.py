@@ -57,6 +57,16 @@ async def test_teardown_runs_after_the_last_job_of_a_child_that_has_to_leave(tmp
     assert end.expected
 
 
+async def test_teardown_runs_in_idle_children_when_the_zygote_stops(tmp_path):
+    (tmp_path / "counted.py").write_text(COUNTED)
+    async with pen("counted:look", folder=tmp_path) as p:
+        child = await p.child()
+        await p.zygote.stop()
+
+    assert p.heard[child].lines("stdout") == ["setting up", "tearing down"]
+    assert (p.heard[child].exits[0].expected, p.heard[child].exits[0].exit_code) == (True, 0)
+
+
 @pytest.mark.parametrize("body", ["raise ValueError('cannot')", "while True: pass"])
 async def test_teardown_that_fails_or_hangs_holds_nobody_up(tmp_path, body):
     (tmp_path / "hangs.py").write_text(

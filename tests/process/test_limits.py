@@ -28,6 +28,15 @@ async def test_shared_memory_over_the_limit_kills_the_child():
     assert (end.signal, end.expected, end.reason) == (9, False, Verdict.OVER_MEMORY)
 
 
+async def test_mapped_files_are_not_memory_of_the_child(tmp_path):
+    path = tmp_path / "large"
+    path.write_bytes(bytes(32 * MIB))
+    async with pen(memory_bytes=16 * MIB) as p:
+        outcome = await p.run("read_file", [str(path), 0.6])
+
+    assert (outcome.verdict, outcome.value) == (Verdict.RETURNED, b"0")
+
+
 async def test_shared_memory_is_not_limited_without_a_limit():
     async with pen(HOSTILE, memory_bytes=None, timeout_s=0.6) as p:
         outcome = await p.run("take_shared_memory")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.process.harness import HOSTILE, pen
@@ -103,3 +105,15 @@ async def test_output_of_a_dying_child_is_heard():
         "just before",
         "Fatal Python error: Segmentation fault",
     ]
+
+
+async def test_output_between_two_calls_belongs_to_none():
+    async with pen() as p:
+        heard = []
+        p.on_log = lambda _child, call, _stream, lines: heard.append((call, lines))
+        child = await p.child()
+        await p.run("leave_talker", child=child)
+        time.sleep(0.4)  # noqa: ASYNC251 - the loop must not read before the next call begins
+        await p.run("echo", child=child)
+
+    assert heard == [(None, ["late"])]

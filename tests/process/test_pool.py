@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from contextlib import asynccontextmanager
 
 import pytest
@@ -192,7 +194,7 @@ async def test_import_that_fails_in_the_child_pauses_the_pool_and_is_told_once(t
     async with opened(2, path, folder=tmp_path, import_in="child") as (pool, listener):
         await listener.until(lambda: listener.errors)
         await asyncio.sleep(0.5)
-        tries = pool._failures
+        tries = pool._stillborn
         write_module(tmp_path, "broken", "")
         await listener.until(lambda: pool.free == 2)
 
@@ -217,3 +219,17 @@ async def test_dying_successor_does_not_take_the_worn_child_along():
         await listener.until(lambda: pool.free)
 
     assert listener.outcomes[0][1].verdict is Verdict.RETURNED
+
+
+async def test_child_that_dies_idle_is_replaced_although_its_call_is_lost():
+    """LOST is said of a call that never arrived, too: the zygote lives, and so must the slot."""
+    async with opened() as (pool, listener):
+        await listener.until(lambda: pool.free)
+        (child,) = pool._offered()
+        os.kill(child.pid, signal.SIGKILL)
+        pool.run(call_of("echo"))
+        await listener.until(lambda: listener.outcomes and pool.free)
+        (_, outcome) = listener.outcomes[0]
+        assert outcome.verdict in {Verdict.LOST, Verdict.CRASHED}
+        await run(pool, listener)
+        assert listener.outcomes[-1][1].verdict is Verdict.RETURNED

@@ -31,6 +31,18 @@ async def test_stack_is_told_although_c_code_runs(name):
     assert "runpy" not in text
 
 
+async def test_asking_does_not_crash_a_job_with_busy_threads():
+    async with pen(HOSTILE) as p:
+        child = await p.begin_and_hear("come_and_go_in_threads")
+        texts = [await stack_of(child) for _ in range(10)]
+        alive = child.state.value
+        child.kill(Verdict.LOCK_LOST)
+
+    assert alive == "running"
+    assert all("in come_and_go_in_threads" in text for text in texts)
+    assert not any("in climb" in text for text in texts)
+
+
 async def test_job_does_not_notice():
     async with pen() as p:
         child = await p.child()

@@ -50,6 +50,13 @@ async def test_cancelled_job_whose_process_ends_by_the_signal_says_so():
     assert outcome.detail["stage"] == "sigterm"
 
 
+async def test_cancelled_job_whose_process_ends_otherwise_says_how():
+    outcome, _ = await stopped("exit_at_sigterm", processor=HOSTILE)
+
+    assert outcome.verdict is Verdict.CANCELLED
+    assert (outcome.detail["stage"], outcome.detail["exit_code"]) == ("died", 3)
+
+
 async def test_result_of_a_cancelled_job_does_not_count():
     outcome, _ = await stopped("tidy_up_when_interrupted", Verdict.TIMED_OUT)
     cancelled, _ = await stopped("follow_up_in_cleanup", Verdict.INTERRUPTED)

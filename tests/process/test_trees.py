@@ -130,3 +130,37 @@ def _await_death(pidfd: int) -> None:
     poll.register(pidfd, select.POLLIN)
     assert poll.poll(10_000), "still alive"
     os.close(pidfd)
+
+
+_HELPLESS = """
+import errno, os, subprocess, sys, time
+from toril.sandbox import tree
+child = subprocess.Popen(["sleep", "60"])
+kill = os.kill
+def refuse(pid, number):
+    if sys.argv[1] == "refused":
+        raise PermissionError(errno.EPERM, "no")
+os.kill = refuse
+begun = time.monotonic()
+swept = tree.sweep_strangers(set(), 0.2)
+took = time.monotonic() - begun
+os.kill = kill
+again = tree.sweep_strangers(set())
+print(swept, took, again)
+"""
+
+
+@pytest.mark.parametrize(("way", "least_s"), [("refused", 0.0), ("deaf", 0.2)])
+def test_sweep_does_not_wait_for_what_it_cannot_end(way, least_s):
+    run = subprocess.run(
+        [sys.executable, "-c", _HELPLESS, way],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=True,
+        env=dict(os.environ),
+    )
+
+    swept, took, again = run.stdout.split()
+    assert (swept, again) == ("0", "1")
+    assert least_s <= float(took) < least_s + 0.15

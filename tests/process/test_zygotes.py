@@ -265,6 +265,8 @@ async def test_killed_zygote_takes_its_children_along_and_their_jobs_are_lost():
 
     assert made.heard[busy].outcomes[0].verdict is Verdict.LOST
     assert [len(made.heard[child].exits) for child in (busy, idle)] == [1, 1]
+    assert made.heard[busy].exits[0].is_orphan
+    assert made.heard[idle].exits[0].is_orphan
     assert made.zygote_ends == ["was ended by SIGKILL"]
     assert not is_alive(busy.pid)
     assert not is_alive(idle.pid)

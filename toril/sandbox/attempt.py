@@ -54,8 +54,9 @@ class Attempt:
     `detail["stage"]` of an attempt that had to be stopped says what did it. The signal is how the
     exception gets into the processor, so there are not more ways than these: `exception` (the
     processor ended by itself in the grace, whether it caught the exception or not), `sigterm` (its
-    process ended in the grace without a word: the processor had put something else in place of the
-    handler), `sigkill` (the grace went by: it caught everything, blocked the signal, or was in C
+    process ended by the signal in the grace: the processor had put the default in place of the
+    handler), `died` (its process ended in the grace in another way, which `signal` or `exit_code`
+    tells), `sigkill` (the grace went by: it caught everything, blocked the signal, or was in C
     code; or it was killed at once).
 
     Attributes:
@@ -126,10 +127,20 @@ class Attempt:
         if fault is None:
             detail |= self._place()
             return outcomes.died(process.death, usage=self._usage(), detail=detail)
-        outcome = self._ended(fault, "sigkill" if process.was_killed else "sigterm", detail)
+        outcome = self._ended(fault, self._last_stage(detail), detail)
         if fault.verdict is Verdict.TIMED_OUT and self.stack:
             outcome = replace(outcome, stack=f"Python stack at 80 % of its time:\n{self.stack}")
         return outcome
+
+    def _last_stage(self, detail: Detail) -> str:
+        """What ended a process that had to stop; a death of another kind is put into the detail."""
+        process = self._child.process
+        if process.was_killed:
+            return "sigkill"
+        if process.death.signal == signal.SIGTERM:
+            return "sigterm"
+        detail |= outcomes.manner(process.death)
+        return "died"
 
     def close(self) -> None:
         """It has its outcome: what is replied to its calls from now on is forgotten."""

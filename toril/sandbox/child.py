@@ -159,6 +159,15 @@ class _Child:
         return end
 
     def _run(self, function: Any, job: SandboxedJob) -> End:
+        """Call the processor, and catch an interrupt that comes while its exception is caught."""
+        try:
+            return self._called(function, job)
+        except BaseException as error:  # noqa: BLE001 - the wall: every way to fail is an outcome
+            self._wire.running = False
+            _restore_builtins(self._builtin_names)
+            return ends.raised(error, self._plan.limits, has_returned=False)
+
+    def _called(self, function: Any, job: SandboxedJob) -> End:
         """Call the processor; `running` is true exactly while an interrupt may be raised."""
         wire, has_returned = self._wire, False
         try:

@@ -120,9 +120,13 @@ def reset_signals() -> None:
 
 
 def answer_stack_asks() -> None:
-    """(Re)install the handler that writes the Python stack; it runs while C code holds the GIL."""
+    """(Re)install the handler that writes the Python stack; it runs while C code holds the GIL.
+
+    Of one thread only, which is the main one unless it blocks the signal: the others run on while
+    the handler reads, and a frame that one of them frees meanwhile would crash the job.
+    """
     faulthandler.unregister(STACK_SIGNAL)
-    faulthandler.register(STACK_SIGNAL, file=STACK_FD, all_threads=True)
+    faulthandler.register(STACK_SIGNAL, file=STACK_FD, all_threads=False)
 
 
 def open_streams() -> None:

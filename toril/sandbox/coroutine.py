@@ -45,4 +45,4 @@ def run(coroutine: Coroutine[Any, Any, Any], wire: Wire) -> Any:
     except asyncio.CancelledError as cancelled:
         if not reasons:
             raise
-        raise exception_for(reasons[0]) from cancelled
+        raise exception_for(reasons[-1]) from cancelled

@@ -123,8 +123,8 @@ class Child:
         self._owes_offer = False
         if self.state is State.IDLE:
             self.jobs_run += 1
-            self._attempt = Attempt(self, call)
             self.process.capture.begin()
+            self._attempt = Attempt(self, call)
         self._fire(Event.RUN)
 
     def interrupt(self, verdict: Verdict) -> None:
@@ -407,6 +407,7 @@ class Child:
             expected=self._is_unwanted,
             ran=self.jobs_run,
             stderr_tail=self.process.capture.output.stderr_tail,
+            is_orphan=self._is_orphan,
         )
         was_ready = self.ready_at_s is not None
         return outcomes.judged(facts, death, self.fault, was_ready=was_ready)

@@ -137,7 +137,8 @@ class SandboxedJob:
         """Add a job to this queue; returns its id when Redis has it.
 
         It stays when this attempt fails: give it a `job_id`, and an attempt that is repeated does
-        not add it twice. In an `async` processor it holds the loop up for a round trip.
+        not add it twice. In an `async` processor it holds the loop up for a round trip. Of many
+        threads that add at a time, 16 wait for Redis and the others for their turn.
 
         Args:
             name: its name.

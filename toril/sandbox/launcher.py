@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +20,7 @@ from toril.sandbox.handle import Child
 from toril.sandbox.launch import Launched, launch, orders
 from toril.sandbox.levels import Level, require
 from toril.sandbox.listener import tell
+from toril.sandbox.states import State
 
 if TYPE_CHECKING:
     from toril.sandbox.control import Message
@@ -90,6 +92,7 @@ class Zygote:
         self._unsent: deque[tuple[Message, tuple[int, ...]]] = deque()
         self._first_word: asyncio.Future[Message | None] = self._loop.create_future()
         self._ended = asyncio.Event()
+        self._forgot = asyncio.Event()
         self._is_stopping = False
         self._is_dead = False
         self._is_importing = False
@@ -153,12 +156,30 @@ class Zygote:
         return child
 
     async def stop(self, timeout_s: float = 5.0) -> None:
-        """Kill what is left; every child has had `on_gone` when this returns."""
+        """Let idle children end, kill the others; all have had `on_gone` when this returns.
+
+        Args:
+            timeout_s: longest time for the zygote itself, after its children.
+        """
         self._is_stopping = True
+        for child in self.children:
+            if child.state is State.IDLE:
+                child.retire()
+            elif child.state is not State.RETIRING:
+                child.kill(Verdict.INTERRUPTED)
+        await self._await_retired()
         for child in self.children:
             child.kill(Verdict.INTERRUPTED)
         self._say({"do": "stop"})
         await self._await_end(timeout_s)
+
+    async def _await_retired(self) -> None:
+        """Give `teardown()` its time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(self._spec.limits.grace_s, 1.0)):
+                while any(child.state is State.RETIRING for child in self.children):
+                    self._forgot.clear()
+                    await self._forgot.wait()
 
     async def _abandon(self) -> None:
         self._is_stopping = True
@@ -291,6 +312,7 @@ class Zygote:
     def forget(self, child: Child) -> None:
         """Part of `handle.Home`."""
         del self._numbered[self._numbers.pop(child)]
+        self._forgot.set()
         if self._is_dead:
             self._loop.call_soon(self._end_when_empty)
 

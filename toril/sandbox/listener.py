@@ -30,6 +30,8 @@ class ChildExit:
         stderr_tail: the last of what it wrote to stderr.
         remedy: what to do about the reason, if that is known.
         traceback: of the processor's import or `setup()`, if that failed in the child.
+        is_orphan: its zygote died before it could report this end; nothing is said against the
+            child, and nobody has swept what it left behind.
     """
 
     pid: int | None
@@ -42,6 +44,7 @@ class ChildExit:
     stderr_tail: str = ""
     remedy: str = ""
     traceback: str = ""
+    is_orphan: bool = False
 
 
 class ChildListener(Protocol):

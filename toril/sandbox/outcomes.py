@@ -224,11 +224,17 @@ def softly_timed_out(outcome: Outcome, limits: Limits, usage: Usage) -> Outcome:
 
 def died(death: Death, *, usage: Usage, detail: Detail) -> Outcome:
     """The outcome of an attempt whose child died by itself."""
+    return Outcome(death.verdict, message=death.words, detail=detail | manner(death), usage=usage)
+
+
+def manner(death: Death) -> Detail:
+    """How a process ended, for an outcome's detail."""
+    detail: Detail = {}
     if death.signal is not None:
         detail["signal"] = signal_name(death.signal)
     if death.exit_code is not None:
         detail["exit_code"] = death.exit_code
-    return Outcome(death.verdict, message=death.words, detail=detail, usage=usage)
+    return detail
 
 
 def judged(facts: ChildExit, death: Death, fault: Fault | None, *, was_ready: bool) -> ChildExit:

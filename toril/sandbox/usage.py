@@ -19,6 +19,8 @@ class Meter:
         """Made at READY: growth is counted from here."""
         self._pid = pid
         self._sizes_fd = proc.open_sizes(pid)
+        self._status_fd = proc.open_status(pid)
+        self._ready_own_bytes = self._read_own()
         self._ready_bytes = self._rss_bytes = self._read_rss()
         self._cpu_ms: float | None = None
         self._start_s = 0.0
@@ -34,8 +36,8 @@ class Meter:
         self._start_s = time.monotonic()
 
     def growth_now_bytes(self) -> int | None:
-        """Growth since READY at this moment; None when the child is gone."""
-        return _difference(self._read_rss(), self._ready_bytes)
+        """Growth since READY at this moment, mapped files left out; None when the child is gone."""
+        return _difference(self._read_own(), self._ready_own_bytes)
 
     def cpu_now_ms(self) -> float | None:
         """CPU time that the attempt has used so far; None when the child is gone."""
@@ -72,9 +74,15 @@ class Meter:
         if self._sizes_fd is not None:
             os.close(self._sizes_fd)
             self._sizes_fd = None
+        if self._status_fd is not None:
+            os.close(self._status_fd)
+            self._status_fd = None
 
     def _read_rss(self) -> int | None:
         return None if self._sizes_fd is None else proc.rss_bytes(self._sizes_fd)
+
+    def _read_own(self) -> int | None:
+        return None if self._status_fd is None else proc.own_bytes(self._status_fd)
 
 
 def _difference(now: int | None, before: int | None) -> int | None:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from toril.sandbox.usage import Meter
 
 POLL_S = 0.25
-"""Between two looks at memory and CPU time; chosen: one look costs about 3 µs."""
+"""Between two looks at memory and CPU time; chosen: one look costs about 20 µs."""
 
 MEMORY_HEADROOM = 1.25
-"""Growth of the resident size over `memory_bytes` at which a child is killed; chosen: the limit on
-private memory comes first, with a MemoryError that the job can handle, and libraries and inherited
-pages that a job touches for the first time count here and not there."""
+"""Growth of the resident size, mapped files left out, over `memory_bytes` at which a child is
+killed; chosen: the limit on private memory comes first, with a MemoryError that the job can handle,
+and inherited pages that a job touches for the first time count here and not there."""
 
 STACK_SHARE = 0.8
 """Part of the hard timeout after which the stack is taken; given: late enough to be rare, early
@@ -60,12 +60,14 @@ class Watch:
         self._next = 0
         self._begun_s = 0.0
         self._watched: Watched | None = None
+        self._is_over_memory = False
         self._is_over_cpu = False
 
     def begin(self, meter: Meter, watched: Watched) -> None:
         """An attempt begins now."""
         self._meter, self._watched = meter, watched
-        self._next, self._is_over_cpu = 0, False
+        self._next = 0
+        self._is_over_memory = self._is_over_cpu = False
         self._begun_s = self._loop.time()
         self._set(0.0)
 
@@ -98,9 +100,10 @@ class Watch:
 
     def _look(self, watched: Watched) -> None:
         limits = self._limits
-        if limits.memory_bytes is not None:
+        if limits.memory_bytes is not None and not self._is_over_memory:
             growth = self._meter.growth_now_bytes()
             if growth is not None and growth > limits.memory_bytes * MEMORY_HEADROOM:
+                self._is_over_memory = True
                 watched.on_over_memory(growth)
                 return
         if limits.cpu_s is not None and not self._is_over_cpu:

@@ -16,7 +16,9 @@ import signal
 import socket
 import struct
 import threading
+from collections import deque
 from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from toril.errors import Cancelled, Interrupted, SoftTimeout
@@ -47,6 +49,10 @@ _REASONS: dict[str, type[BaseException]] = {
 _LOOK_MS = 50
 """While a reply is waited for, how often it is looked whether somebody else has read it; chosen:
 the signal handler, and calls of other threads, read too."""
+
+_MAX_OPEN_CALLS = 16
+"""Calls of one attempt that wait for their reply at a time; given: the supervisor takes more for a
+flood. Further threads wait for their turn."""
 
 NUMBER = struct.Struct("<I")
 """In front of CALL and REPLY payloads: which reply belongs to which call."""
@@ -81,11 +87,20 @@ class Wire:
         self._asked = 0
         self._numbers = itertools.count(1)
         self._replies: dict[int, bytes] = {}
+        # A signal handler that reads a reply may give a turn back in the middle of `get`.
+        self._turns: SimpleQueue[None] = SimpleQueue()
+        self._kept: deque[Frame] = deque()
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        self._wait = poll.poll
 
     def begin(self, sequence: int) -> None:
         """The call `sequence` is at work."""
         self._reason, self._is_due = "", False
         self._replies.clear()
+        self._turns = SimpleQueue()
+        for _ in range(_MAX_OPEN_CALLS):
+            self._turns.put(None)
         self.sequence = sequence
 
     def end(self) -> None:
@@ -104,7 +119,19 @@ class Wire:
                 self._send(data)
 
     def receive(self) -> Frame | None:
-        """The next frame, however long it takes; None when the supervisor's end is closed."""
+        """The next frame between calls, however long it takes; None when the other end is closed.
+
+        A thread that a job left behind may just have read it in its place, and kept it.
+        """
+        while True:
+            with self._read_lock:
+                if self._kept:
+                    return self._kept.popleft()
+                if self._wait(0):
+                    return self._frame()
+            self._wait()
+
+    def _frame(self) -> Frame | None:
         header = self._exactly(HEADER_BYTES)
         if header is None:
             return None
@@ -128,17 +155,35 @@ class Wire:
             RuntimeError: the call `sequence` is over.
         """
         number, asked = next(self._numbers), self._asked
+        while not self._has_turn(sequence):
+            self._look(asked)
         self.send(FrameType.CALL, sequence, NUMBER.pack(number) + request)
         readable = select.poll()
         readable.register(self._socket, select.POLLIN)
         while number not in self._replies:
-            if sequence != self.sequence:
-                raise RuntimeError("the job is over")
+            self._refuse_late(sequence)
             readable.poll(_LOOK_MS)
-            self._read_pending()
-            if self._asked != asked:
-                self._raise_reason()
+            self._look(asked)
         return self._replies.pop(number)
+
+    def _has_turn(self, sequence: int) -> bool:
+        """Wait a moment for a turn to call; the reply gives it back."""
+        self._refuse_late(sequence)
+        try:
+            self._turns.get(timeout=_LOOK_MS / 1000)
+        except Empty:
+            return False
+        return True
+
+    def _refuse_late(self, sequence: int) -> None:
+        if sequence != self.sequence:
+            raise RuntimeError("the job is over")
+
+    def _look(self, asked: int) -> None:
+        """Read what is there; raise when more is asked of the call than `asked` before."""
+        self._read_pending()
+        if self._asked != asked:
+            self._raise_reason()
 
     def on_sigterm(self, _signal: int, _stack: object) -> None:
         """Raise what the pending CANCEL frame says; without one, or between calls, do nothing."""
@@ -188,9 +233,10 @@ class Wire:
                 return
 
     def _read_all(self) -> None:
+        """Between calls, frames are for `receive` alone."""
         with self._read_lock:
-            while self._is_readable():
-                frame = self.receive()
+            while self.sequence and self._is_readable():
+                frame = self._frame()
                 self._file(frame)
                 if frame is None:
                     return
@@ -198,12 +244,15 @@ class Wire:
     def _file(self, frame: Frame | None) -> None:
         if frame is None:
             self._ask("interrupted")
+        elif frame.type in {FrameType.JOB, FrameType.STOP}:
+            self._kept.append(frame)
         elif frame.sequence != self.sequence:
             return
         elif frame.type is FrameType.CANCEL:
             self._ask(json.loads(frame.payload)["reason"])
         elif frame.type is FrameType.REPLY:
             self._replies[NUMBER.unpack_from(frame.payload)[0]] = frame.payload[NUMBER.size :]
+            self._turns.put(None)
 
     def _ask(self, reason: str) -> None:
         self._reason, self._is_due = reason, True

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -233,6 +235,11 @@ def follow_up_from_threads(job: SandboxedJob):
         return sorted(pool.map(lambda number: job.add(f"next {number}"), range(20)))
 
 
+def follow_up_from_many_threads(job: SandboxedJob):
+    with ThreadPoolExecutor(40) as pool:
+        return len(list(pool.map(lambda number: job.add(f"next {number}"), range(60))))
+
+
 def follow_up_and_wait(job: SandboxedJob):
     job.log("begun")
     try:
@@ -247,6 +254,27 @@ def follow_up_in_cleanup(job: SandboxedJob):
         loop(job)
     except Interrupted:
         return job.add("the rest")
+
+
+def leave_caller(job: SandboxedJob):
+    """Threads wait for replies that do not come, and read what is there meanwhile."""
+    for _ in range(15):
+        threading.Thread(target=job.add, args=("next",), daemon=True).start()
+    time.sleep(0.02)
+    return "left"
+
+
+def leave_talker(job: SandboxedJob):
+    subprocess.Popen(["/bin/sh", "-c", "sleep 0.1; echo late"])
+
+
+def read_file(job: SandboxedJob):
+    """Map a file and look at every page."""
+    path, seconds = job.data
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
+        seen = sum(view[at] for at in range(0, len(view), mmap.PAGESIZE))
+        time.sleep(seconds)
+    return seen
 
 
 async def answer_later(job: SandboxedJob):

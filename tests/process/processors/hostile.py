@@ -260,6 +260,28 @@ def die_of_sigterm(job: SandboxedJob):
     wait_to_be_killed()
 
 
+def exit_at_sigterm(job: SandboxedJob):
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
+    job.log("begun")
+    wait_to_be_killed()
+
+
+def come_and_go_in_threads(job: SandboxedJob):
+    """Threads whose frames change all the time, while somebody asks for the stack."""
+
+    def climb(depth):
+        return climb(depth - 1) if depth else list(range(3))
+
+    def work():
+        while True:
+            climb(50)
+
+    for _ in range(8):
+        threading.Thread(target=work, daemon=True).start()
+    job.log("begun")
+    wait_to_be_killed()
+
+
 def block_and_ask(job: SandboxedJob):
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     job.log("begun")
