@@ -21,12 +21,15 @@ if TYPE_CHECKING:
         JobLocked,
         JobNotInState,
         JobNotRemovable,
+        ParentGone,
+        ParentTaken,
         QueueActive,
         RateLimited,
         RedisUnavailable,
         SoftTimeout,
         TorilError,
         Unrecoverable,
+        WaitingChildren,
         WaitTimeout,
     )
     from toril.runtime.following import AsyncQueueEvents, QueueEvents
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
         WaitingChildrenEvent,
         WaitingEvent,
     )
+    from toril.runtime.ties import Deduplication, Parent
     from toril.sandbox.job import SandboxedJob
 
 __version__ = "0.1.0"
@@ -80,6 +84,7 @@ _HOMES = {
     "DrainedEvent": "toril.runtime.queue_events",
     "DuplicatedEvent": "toril.runtime.queue_events",
     "FailedEvent": "toril.runtime.queue_events",
+    "Deduplication": "toril.runtime.ties",
     "Interrupted": "toril.errors",
     "InvalidInput": "toril.errors",
     "Job": "toril.runtime.job",
@@ -91,6 +96,9 @@ _HOMES = {
     "NewJob": "toril.runtime.newjob",
     "PausedEvent": "toril.runtime.queue_events",
     "ProgressEvent": "toril.runtime.queue_events",
+    "Parent": "toril.runtime.ties",
+    "ParentGone": "toril.errors",
+    "ParentTaken": "toril.errors",
     "Queue": "toril.runtime.queue",
     "QueueActive": "toril.errors",
     "QueueEvent": "toril.runtime.queue_events",
@@ -106,6 +114,7 @@ _HOMES = {
     "StalledEvent": "toril.runtime.queue_events",
     "TorilError": "toril.errors",
     "Unrecoverable": "toril.errors",
+    "WaitingChildren": "toril.errors",
     "WaitTimeout": "toril.errors",
     "WaitingChildrenEvent": "toril.runtime.queue_events",
     "WaitingEvent": "toril.runtime.queue_events",
@@ -125,6 +134,7 @@ __all__ = [
     "CustomEvent",
     "DebouncedEvent",
     "DeduplicatedEvent",
+    "Deduplication",
     "Delayed",
     "DelayedEvent",
     "DrainedEvent",
@@ -139,6 +149,9 @@ __all__ = [
     "JobNotInState",
     "JobNotRemovable",
     "NewJob",
+    "Parent",
+    "ParentGone",
+    "ParentTaken",
     "PausedEvent",
     "ProgressEvent",
     "Queue",
@@ -157,6 +170,7 @@ __all__ = [
     "TorilError",
     "Unrecoverable",
     "WaitTimeout",
+    "WaitingChildren",
     "WaitingChildrenEvent",
     "WaitingEvent",
 ]

@@ -37,6 +37,7 @@ class Verdict(enum.Enum):
     CANCELLED = "cancelled"
     DELAYED = "delayed"
     RATE_LIMITED = "rate-limited"
+    WAITING_CHILDREN = "waiting-children"
     CRASHED = "crashed"
     EXITED = "exited"
     BROKE_PROTOCOL = "broke-protocol"

@@ -67,6 +67,22 @@ class BulkAddFailed(TorilError):
         self.failed = dict(failed)
 
 
+class ParentGone(TorilError):
+    """The parent that a new job was to have is not there; nothing changed."""
+
+    def __init__(self, parent_key: str) -> None:
+        super().__init__(f"there is no job {parent_key}, which was to be the parent of a new one")
+        self.parent_key = parent_key
+
+
+class ParentTaken(TorilError):
+    """A job with the id of the new one is another parent's child already; nothing changed."""
+
+    def __init__(self, parent_key: str) -> None:
+        super().__init__(f"a job of this id waits as a child of {parent_key}; it keeps its parent")
+        self.parent_key = parent_key
+
+
 class JobFailed(TorilError):
     """The job that was waited for ended in `failed`."""
 
@@ -199,6 +215,16 @@ class RateLimited(Exception):
     def __init__(self, after: str | timedelta) -> None:
         super().__init__(f"rate limited for {after}")
         self.after = after
+
+
+class WaitingChildren(Exception):
+    """Raise it in a processor to run the job again when its children have ended; no attempt lost.
+
+    Without children the job fails; with none left to wait for it runs again at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("waits for its children")
 
 
 class Interrupted(BaseException):

@@ -155,8 +155,6 @@ def _count(number: int, one: str, many: str) -> str:
 _LEVEL_WORDS = {"process": " (against crashes, leaks and loops; no security claim)"}
 _FIELD_WORDS = {
     "rjk": "belongs to a job scheduler (rjk)",
-    "parentKey": "is a flow's child (parentKey)",
-    "keepLastIfActive": "was added with deduplication that keeps the last (keepLastIfActive)",
 }
 _CONTROLS = {
     code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)

@@ -124,7 +124,7 @@ def test_refused_queue_gives_the_wake_up_back(redis_url, redis_client):
     with Queue("faults", redis=redis_url) as queue, run(redis_url) as toril:
         job = queue.add("echo", 1, delay="1h")
         with redis_client.pipeline(transaction=True) as pipe:
-            pipe.hset(f"bull:faults:{job.id}", "parentKey", "bull:other:1")
+            pipe.hset(f"bull:faults:{job.id}", "rjk", "hourly")
             pipe.zrem("bull:faults:delayed", job.id)
             pipe.lpush("bull:faults:wait", job.id)
             pipe.zadd("bull:faults:marker", {"0": 0})

@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from toril import Unrecoverable
+from toril import Unrecoverable, WaitingChildren
 
 if TYPE_CHECKING:
     from toril import SandboxedJob
@@ -52,6 +52,22 @@ def update_data(job: SandboxedJob) -> Any:
     return job.data
 
 
+def children_values(job: SandboxedJob) -> Any:
+    return job.children_values()
+
+
+def ignored_failures(job: SandboxedJob) -> Any:
+    return job.ignored_children_failures()
+
+
+def wait_for_children(job: SandboxedJob) -> Any:
+    if values := job.children_values():
+        return values
+    while not job.unprocessed_children():
+        time.sleep(0.01)
+    raise WaitingChildren
+
+
 def slow(job: SandboxedJob) -> str:
     time.sleep(job.data["ms"] / 1000)
     return "slept"
@@ -74,6 +90,9 @@ processors = {
     "log": log,
     "progress": progress,
     "update-data": update_data,
+    "children-values": children_values,
+    "ignored-failures": ignored_failures,
+    "wait-for-children": wait_for_children,
     "slow": slow,
     "odd": odd,
 }

@@ -1,4 +1,4 @@
-"""Flows and schedulers, which toril does not run: it says so, and leaves everything as it was."""
+"""Schedulers, which toril does not run: it says so, and leaves everything as it was."""
 
 from __future__ import annotations
 
@@ -19,28 +19,6 @@ if TYPE_CHECKING:
 def _view(client: redis.Redis, queue: str) -> dict[str, object]:
     """The queue without the sweep's throttle, which says when somebody last looked."""
     return {k: said for k, said in queue_view(client, queue).items() if k != "stalled-check"}
-
-
-def test_child_of_a_flow_is_refused_and_unchanged(
-    node: NodeDriver,
-    queue_name: str,
-    toril_run: Callable[..., TorilRun],
-    redis_client: redis.Redis,
-):
-    child = {"name": "echo", "queueName": queue_name, "data": 1, "opts": {"jobId": "the-child"}}
-    flow = node.call(
-        "addFlow", flow={"name": "echo", "queueName": queue_name, "data": 2, "children": [child]}
-    )
-    before = _view(redis_client, queue_name)
-
-    run = toril_run()
-
-    assert run.exit_code() == os.EX_UNAVAILABLE
-    assert "the-child" in "\n".join(run.lines)
-    assert "flow" in "\n".join(run.lines)
-    assert _view(redis_client, queue_name) == before
-    node.call("startWorker", queue=queue_name)
-    assert node.call("waitUntilFinished", queue=queue_name, id=flow["id"]) == 2
 
 
 def test_scheduled_job_is_refused_and_unchanged(
@@ -65,22 +43,3 @@ def test_scheduled_job_is_refused_and_unchanged(
     assert "scheduler" in "\n".join(run.lines)
     assert _view(redis_client, queue_name) == before
     assert len(node.call("schedulers", queue=queue_name)) == 1
-
-
-def test_jobs_before_a_refused_one_are_done_and_those_after_it_wait(
-    node: NodeDriver,
-    queue_name: str,
-    toril_run: Callable[..., TorilRun],
-):
-    first = node.call("add", queue=queue_name, name="slow", data={"ms": 300})
-    child = {"name": "echo", "queueName": queue_name, "data": 1}
-    parent = {"name": "echo", "queueName": f"{queue_name}-parent", "children": [child]}
-    node.call("addFlow", flow=parent)
-    last = node.call("add", queue=queue_name, name="echo", data=3)
-
-    assert toril_run().exit_code() == os.EX_UNAVAILABLE
-
-    states = [node.call("getJob", queue=queue_name, id=i)["state"] for i in (first, last)]
-    assert states == ["completed", "waiting"]
-    counts = node.call("counts", queue=queue_name)
-    assert (counts["waiting"], counts["active"]) == (2, 0)

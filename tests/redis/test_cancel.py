@@ -168,11 +168,13 @@ def test_answer_is_the_same_when_it_is_asked_for_again(lane: Lane) -> None:
         assert cancel(lane) is Cancellation.CANCELLED
 
 
-@pytest.mark.parametrize("field", ["rjk", "parentKey"])
-def test_job_of_an_unbuilt_feature_is_refused(lane: Lane, field: str) -> None:
-    lane.wait("1", **{field: "x"})
+def test_job_that_carries_a_schedule_on_is_refused(lane: Lane) -> None:
+    job_id = lane.wait("repeat:s:5", rjk="s")
+    lane.client.zadd(lane.key("repeat"), {"s": 5})
     with unchanged_keyspace(lane.client):
-        assert cancel(lane) is Cancellation.REFUSED
+        assert cancel(lane, job_id) is Cancellation.REFUSED
+    lane.client.zadd(lane.key("repeat"), {"s": 6})
+    assert cancel(lane, job_id) is Cancellation.CANCELLED
 
 
 @pytest.mark.parametrize("name", ["waiting-children", None])

@@ -130,7 +130,7 @@ def test_global_concurrency_bounds_active(lane: Lane) -> None:
     assert lane.scores("marker") == {"0": 0}
 
 
-@pytest.mark.parametrize("field", ["rjk", "parentKey"])
+@pytest.mark.parametrize("field", ["rjk"])
 def test_job_of_an_unbuilt_feature_stops_the_claim_and_stays(lane: Lane, field: str) -> None:
     lane.wait("plain")
     lane.wait("special", **{field: "x"})
@@ -142,22 +142,10 @@ def test_job_of_an_unbuilt_feature_stops_the_claim_and_stays(lane: Lane, field: 
     assert claimed.claims == ()
 
 
-@pytest.mark.parametrize(
-    ("opts", "taken"),
-    [
-        ('{"de":{"id":"d","keepLastIfActive":true}}', False),
-        ('{"de": {"keepLastIfActive" : true, "id": "d"}}', False),
-        ('{"de":{"id":"d","keepLastIfActive":false}}', True),
-        ('{"de":{"id":"d","ttl":5}}', True),
-    ],
-)
-def test_job_whose_end_would_have_to_add_a_successor_is_refused(
-    lane: Lane, opts: str, *, taken: bool
-) -> None:
-    lane.wait("1", deid="d", opts=opts)
-    claimed = lane.claim()
-    assert bool(claimed.claims) is taken
-    assert claimed.refused == (None if taken else Refused("1", "keepLastIfActive"))
+def test_child_of_a_flow_and_owner_of_a_deduplication_id_are_claimed(lane: Lane) -> None:
+    lane.wait("child", parentKey="bull:other:p")
+    lane.wait("owner", deid="d", opts='{"de":{"id":"d","keepLastIfActive":true}}')
+    assert ids(lane.claim(2).claims) == ["child", "owner"]
 
 
 def test_ghosts_and_old_markers_are_removed(lane: Lane) -> None:

@@ -22,7 +22,16 @@ from toril.runtime.claim import ClaimRequest, Marker, Renewed, Report
 from toril.runtime.limiter import RateLimit
 from toril.runtime.newjob import NewJob
 from toril.runtime.queue import AsyncQueue
-from toril.runtime.retry import Complete, Counts, Delay, Fail, GiveBack, Hold, Retry
+from toril.runtime.retry import (
+    Complete,
+    Counts,
+    Delay,
+    Fail,
+    GiveBack,
+    Hold,
+    Retry,
+    WaitForChildren,
+)
 from toril.runtime.scripts import script, script_names
 from toril.runtime.settling import Settled
 from toril.runtime.store import Ending, Store
@@ -141,7 +150,15 @@ CASES: dict[str, tuple[str, Callable[[Line], Awaitable[Any]]]] = {
         "retry",
         lambda line: line.settle(Retry("boom", 60_000, Counts.CRASH), RAISED),
     ),
+    "release a deduplication id": (
+        "remove_deduplication",
+        lambda line: line.queue.remove_deduplication_key("d"),
+    ),
     "sweep": ("sweep", Line.sweep),
+    "wait for children": (
+        "wait_for_children",
+        lambda line: line.settle(WaitForChildren(), Outcome(Verdict.WAITING_CHILDREN)),
+    ),
 }
 
 UNSEEN = {"marker", "renew", "remove a limit"}
@@ -166,6 +183,8 @@ async def warm_line(lane: Lane, proxy: FaultProxy) -> AsyncIterator[Line]:
     lane.claim_new("abandoned")
     lane.client.sadd(lane.key("stalled"), "abandoned")
     lane.client.delete(lane.key("abandoned:lock"))
+    lane.client.hset(lane.key("1:processed"), lane.key("child"), "1")
+    lane.client.set(lane.key("de:d"), "a")
     held = lane.claim_new("1", opts='{"attempts":3}')
     for job_id in ("a", "b", "c"):
         lane.wait(job_id)

@@ -6,18 +6,22 @@ the server's clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from toril.call import Outcome, Verdict
+from toril.runtime.adding import RequestKey, add_calls
 from toril.runtime.claim import Claim, Claimed, ClaimRequest
 from toril.runtime.claiming import claim_jobs
+from toril.runtime.newjob import NewJob, prepare
 from toril.runtime.scripts import script
 from toril.runtime.settling import Ending, Settled, settle
 
 if TYPE_CHECKING:
     import redis
 
+    from toril.errors import TorilError
+    from toril.runtime.adding import Added
     from toril.runtime.command import Command
     from toril.runtime.limiter import RateLimit
     from toril.runtime.retry import Settlement
@@ -36,6 +40,7 @@ class Lane:
     now_ms: int = START_MS
     base: str = "bull:lane:"
     tokens: list[str] = field(default_factory=list)
+    batches: int = 0
 
     def run(self, command: Command[Any]) -> Any:
         """The parsed reply of a command."""
@@ -70,6 +75,15 @@ class Lane:
         self.store(job_id, delay=1, **fields)
         self.client.zadd(self.key("delayed"), {job_id: at_ms * 4096})
         return job_id
+
+    def add(self, name: str = "n", data: Any = None, **options: Any) -> Added | TorilError:
+        """Add a job as a producer does."""
+        self.batches += 1
+        job = prepare(NewJob(name, data, **options))
+        (call,) = add_calls(self.base, [job], range(1), RequestKey("nonce", self.batches))
+        command = replace(call.command, args=(self.now_ms, *call.command.args[1:]))
+        (added,) = self.run(command)
+        return added
 
     def claim(
         self, count: int = 1, *, limit: RateLimit | None = None, worker_name: str = ""

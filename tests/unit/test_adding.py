@@ -42,7 +42,7 @@ def test_calls_hold_25_jobs_and_are_numbered():
     assert [call.indexes for call in calls] == [range(5, 30), range(30, 55), range(55, 60)]
     heads = [call.command.args[:5] for call in calls]
     assert heads == [("", "n", 4, 0, "v:1"), ("", "n", 4, 1, "v:1"), ("", "n", 4, 2, "v:1")]
-    assert len(calls[0].command.args) == 5 + 25 * 8
+    assert len(calls[0].command.args) == 5 + 25 * 11
 
 
 def test_the_answer_tells_added_from_duplicate():

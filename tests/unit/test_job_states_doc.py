@@ -16,6 +16,7 @@ FOLLOWS = {
     Follows.GIVE_BACK: "back to the front of the queue",
     Follows.DELAY: "delayed by the time it asked for",
     Follows.HOLD: "back to the front of the queue, which is held for a while",
+    Follows.WAIT_FOR_CHILDREN: "waits for its children",
     Follows.ABANDON: "nothing is written",
 }
 

@@ -22,6 +22,7 @@ from toril.runtime.retry import (
     Hold,
     Policy,
     Retry,
+    WaitForChildren,
     backoff_ms,
     decide,
     unrun,
@@ -65,6 +66,7 @@ def test_every_verdict_has_a_test_here() -> None:
         Verdict.IMPORT_FAILED,
         Verdict.DELAYED,
         Verdict.RATE_LIMITED,
+        Verdict.WAITING_CHILDREN,
     }
     assert {*ATTEMPTS, *CRASHES, *FINAL} | others == set(Verdict)
 
@@ -141,6 +143,11 @@ def test_time_that_the_processor_asked_for_costs_nothing(
 ) -> None:
     claim = replace(CLAIM, attempts_made=9, crashes=9)
     assert decide(claim, Outcome(verdict, detail=detail), Policy(), 0) == expected(delay_ms)
+
+
+def test_job_that_waits_for_its_children_pays_nothing() -> None:
+    claim = replace(CLAIM, attempts_made=9, crashes=9)
+    assert decide(claim, Outcome(Verdict.WAITING_CHILDREN), Policy(), 0) == WaitForChildren()
 
 
 @pytest.mark.parametrize(("most", "runs"), [(2, False), (3, True), (None, True)])

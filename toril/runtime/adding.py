@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from toril import __version__
+from toril.errors import ParentGone, ParentTaken, TorilError
 from toril.runtime.command import REAL_TIME, Command
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Added:
 
     Attributes:
         id: the job's id.
-        is_duplicate: a job with this custom id was there, and was left as it is.
+        is_duplicate: a job with this custom or deduplication id was there, and stands for it.
         now_ms: the server's clock when it was added.
     """
 
@@ -62,7 +63,7 @@ class AddCall:
     """
 
     indexes: range
-    command: Command[list[Added]]
+    command: Command[list[Added | TorilError]]
 
 
 @dataclass(slots=True)
@@ -127,16 +128,25 @@ def add_calls(
 
 def _command(
     base: str, jobs: Sequence[PreparedJob], key: RequestKey, number: int, version: str
-) -> Command[list[Added]]:
+) -> Command[list[Added | TorilError]]:
     fields = [field for job in jobs for field in job.as_args()]
     head = (REAL_TIME, key.nonce, key.batch, number, version)
     return Command("add", (base,), (*head, *fields), _parse_added)
 
 
-def _parse_added(reply: Any) -> list[Added]:
+def _parse_added(reply: Any) -> list[Added | TorilError]:
     now_ms, *rest = reply
     pairs = zip(rest[::2], rest[1::2], strict=True)
-    return [Added(job_id.decode(), word == b"duplicated", int(now_ms)) for job_id, word in pairs]
+    return [_added(job_id.decode(), word, int(now_ms)) for job_id, word in pairs]
+
+
+def _added(job_id: str, word: bytes, now_ms: int) -> Added | TorilError:
+    match word:
+        case b"parent-gone":
+            return ParentGone(job_id)
+        case b"parent-taken":
+            return ParentTaken(job_id)
+    return Added(job_id, word != b"added", now_ms)
 
 
 def _slices(

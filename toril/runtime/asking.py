@@ -42,7 +42,7 @@ class Cancellation(enum.StrEnum):
     FINISHED = "finished"
     """It had ended before; nothing changed."""
     REFUSED = "refused"
-    """It waits as part of a flow or a schedule, whose bookkeeping is not built; nothing changed."""
+    """It waits for its children, or carries a schedule on; nothing changed."""
     GONE = "gone"
     """There is no such job; nothing changed."""
 

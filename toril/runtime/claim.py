@@ -79,8 +79,7 @@ class Refused:
 
     Attributes:
         id: the job's id.
-        field: what says so: hash field `rjk` (of a scheduler) or `parentKey` (of a flow), or
-            deduplication option `keepLastIfActive`.
+        field: what says so: hash field `rjk` (of a scheduler).
     """
 
     id: str

@@ -14,12 +14,16 @@ import msgspec
 from toril.errors import InvalidJobData, InvalidOption
 from toril.runtime.newjob import AddOptions, NewJob, PreparedJob, prepare
 from toril.runtime.options import DEFAULT_TRIM_LIMIT, KEEP_ALL, Backoff, KeepRule
+from toril.runtime.ties import CHILD_FLAGS, Deduplication
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-OPTIONS = tuple(sorted(AddOptions.__annotations__))
-"""Names of the options that a running job may give, those of `Queue.add`."""
+_TIES = ("parent", *CHILD_FLAGS)
+"""Options that reach beyond the queue: a child may not become part of any flow."""
+
+OPTIONS = tuple(sorted(AddOptions.__annotations__.keys() - _TIES))
+"""Names of the options that a running job may give, those of `Queue.add` that stay in its queue."""
 
 _json = msgspec.json.Decoder(msgspec.Raw)
 
@@ -33,7 +37,8 @@ def prepare_follow_up(name: str, data: bytes, options: Mapping[str, Any]) -> Pre
         options: as `Queue.add` takes them, in JSON's types: durations as text (`"1500ms"`),
             `backoff` as such a text or `{"type", "delay", "jitter"}` with a text for `delay`,
             `remove_on_complete` and `remove_on_fail` as a boolean, a number or
-            `{"count", "age", "limit"}` with seconds for `age`, `timestamp` in milliseconds.
+            `{"count", "age", "limit"}` with seconds for `age`, `timestamp` in milliseconds,
+            `deduplication` as an object of the attributes of `Deduplication`.
 
     Raises:
         InvalidInput: one of its kinds, for the first fault.
@@ -60,6 +65,9 @@ def _value(option: str, value: Any) -> Any:
         case (("remove_on_complete" | "remove_on_fail"), dict()):
             if value.keys() <= {"count", "age", "limit"}:
                 return _keep_rule(option, value)
+        case "deduplication", {"id": _}:
+            if value.keys() <= set(Deduplication.__dataclass_fields__):
+                return Deduplication(**value)
     return value
 
 

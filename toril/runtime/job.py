@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from toril.runtime import changing, listing
+from toril.runtime import changing, children, deduplicating, listing
 from toril.runtime.methods import on_async_job, on_job
 from toril.runtime.reading import JobRecord
 from toril.runtime.waiting import wait
@@ -60,6 +60,11 @@ class Job(JobRecord):
     promote = on_job(changing.promote)
     retry = on_job(changing.retry)
     remove = on_job(changing.remove)
+    children_values = on_job(children.children_values)
+    ignored_children_failures = on_job(children.ignored_children_failures)
+    unprocessed_children = on_job(children.unprocessed_children)
+    failed_children = on_job(children.failed_children)
+    remove_deduplication_key = on_job(deduplicating.remove_own_deduplication_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,11 @@ class AsyncJob(JobRecord):
     promote = on_async_job(changing.promote)
     retry = on_async_job(changing.retry)
     remove = on_async_job(changing.remove)
+    children_values = on_async_job(children.children_values)
+    ignored_children_failures = on_async_job(children.ignored_children_failures)
+    unprocessed_children = on_async_job(children.unprocessed_children)
+    failed_children = on_async_job(children.failed_children)
+    remove_deduplication_key = on_async_job(deduplicating.remove_own_deduplication_key)
 
 
 def _values(record: JobRecord) -> tuple[Any, ...]:

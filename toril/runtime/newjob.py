@@ -17,10 +17,13 @@ from toril.errors import InvalidInput, InvalidOption
 from toril.runtime.jobdata import JsonText, data_text
 from toril.runtime.keys import check_job_id
 from toril.runtime.options import Backoff, KeepRule
+from toril.runtime.ties import CHILD_FLAGS, stored_ties
 from toril.units import duration_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from toril.runtime.ties import Deduplication, Parent
 
 MAX_PRIORITY = 2**21 - 1
 """Highest priority number; given by BullMQ: the score beside it stays an exact double."""
@@ -51,6 +54,12 @@ class AddOptions(JobDefaults, total=False):
 
     job_id: str | None
     timestamp: int | datetime | None
+    deduplication: Deduplication | None
+    parent: Parent | None
+    fail_parent_on_failure: bool | None
+    continue_parent_on_failure: bool | None
+    ignore_dependency_on_failure: bool | None
+    remove_dependency_on_failure: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,13 @@ class NewJob:
             many, False keeps all; likewise `remove_on_fail`.
         timestamp: creation time, epoch milliseconds or a datetime with a time zone, from which a
             delay counts; the server's clock otherwise.
+        deduplication: not added while another job with its id is there.
+        parent: a job that waits for this one, and gets its return value.
+        fail_parent_on_failure: when this job fails for good, so does its parent. Without any of
+            these four the parent waits on, until this job is retried or removed.
+        continue_parent_on_failure: the parent runs at once, whatever other children it waits for.
+        ignore_dependency_on_failure: the parent waits for it no more, and can read why it failed.
+        remove_dependency_on_failure: the parent waits for it no more.
     """
 
     name: str
@@ -84,6 +100,12 @@ class NewJob:
     remove_on_complete: KeepOption | None = None
     remove_on_fail: KeepOption | None = None
     timestamp: int | datetime | None = None
+    deduplication: Deduplication | None = None
+    parent: Parent | None = None
+    fail_parent_on_failure: bool | None = None
+    continue_parent_on_failure: bool | None = None
+    ignore_dependency_on_failure: bool | None = None
+    remove_dependency_on_failure: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +121,9 @@ class PreparedJob:
         delay_ms: 0 for none.
         priority: 0 for none.
         lifo: run next.
+        deduplication: JSON text; empty without.
+        parent_key: full key of the parent; empty without.
+        parent: JSON text of the field `parent`; empty without.
     """
 
     custom_id: str
@@ -109,12 +134,16 @@ class PreparedJob:
     delay_ms: int
     priority: int
     lifo: bool
+    deduplication: bytes = b""
+    parent_key: str = ""
+    parent: bytes = b""
 
     def as_args(self) -> tuple[str | bytes | int, ...]:
         """The job as `add.lua` takes it."""
         lifo = "lifo" if self.lifo else ""
         prepared = (self.custom_id, self.name, self.data, self.opts, self.timestamp)
-        return (*prepared, self.delay_ms, self.priority, lifo)
+        ties = (self.deduplication, self.parent_key, self.parent)
+        return (*prepared, self.delay_ms, self.priority, lifo, *ties)
 
 
 def with_defaults(job: NewJob, defaults: JobDefaults) -> NewJob:
@@ -138,7 +167,7 @@ def prepare(
     """
     name = _checked_name(job.name)
     opts = _stored_options(job)
-    opts_text = json.dumps(opts, ensure_ascii=False, separators=(",", ":")).encode()
+    opts_text = _json(opts)
     if len(opts_text) > MAX_OPTS_BYTES:
         raise InvalidOption(
             f"the options of job {name[:100]!r} are {len(opts_text)} bytes of JSON; "
@@ -153,7 +182,14 @@ def prepare(
         delay_ms=opts.get("delay", 0),
         priority=opts.get("priority", 0),
         lifo=opts.get("lifo", False),
+        deduplication=_json(opts["de"]) if "de" in opts else b"",
+        parent_key="" if job.parent is None else job.parent.key,
+        parent=b"" if job.parent is None else job.parent.as_field(opts),
     )
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _checked_name(name: object) -> str:
@@ -180,6 +216,8 @@ def _stored_options(job: NewJob) -> dict[str, Any]:
         "timestamp": _timestamp(job.timestamp),
     }
     opts = {name: value for name, value in given.items() if value is not None}
+    flags = {name: getattr(job, name) for name in CHILD_FLAGS}
+    opts |= stored_ties(job.deduplication, job.parent, flags)
     if opts.get("timestamp", 0) + opts.get("delay", 0) > MAX_TIME_MS:
         raise InvalidOption(f"delay is {job.delay!r} after {job.timestamp!r}; due after 2039")
     return opts

@@ -59,6 +59,7 @@ class Producer:
 
         Raises:
             InvalidInput: nothing was written.
+            ParentGone: its parent is not there; nothing was written. So with `ParentTaken`.
             RedisUnavailable: it is not known to be added.
             RedisRefused: it was not added.
         """
@@ -69,6 +70,7 @@ class Producer:
         """Add one job that was checked.
 
         Raises:
+            ParentGone: its parent is not there; nothing was written. So with `ParentTaken`.
             RedisUnavailable: it is not known to be added.
             RedisRefused: it was not added.
         """
@@ -77,6 +79,8 @@ class Producer:
         (added,) = yield from call(one.command)
         self._keys.give_back(key)
         self._version = ""
+        if isinstance(added, TorilError):
+            raise added
         return added
 
     def add_bulk(self, jobs: Iterable[NewJob]) -> Program[list[JobRecord]]:
@@ -152,8 +156,12 @@ class Producer:
         for one, result in zip(calls, results, strict=True):
             if isinstance(result, Exception):
                 failed |= dict.fromkeys(one.indexes, result)
-            else:
-                added |= dict(zip(one.indexes, result, strict=True))
+                continue
+            for index, end in zip(one.indexes, result, strict=True):
+                if isinstance(end, TorilError):
+                    failed[index] = end
+                else:
+                    added[index] = end
 
     def _prepared(self, job: NewJob) -> PreparedJob:
         return prepare(with_defaults(job, self._defaults), max_data_bytes=self._max_data_bytes)

@@ -10,7 +10,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from toril.call import MAX_DATA_BYTES
-from toril.runtime import administering, changing, inspecting, limiting, listing
+from toril.runtime import (
+    administering,
+    changing,
+    deduplicating,
+    inspecting,
+    limiting,
+    listing,
+)
 from toril.runtime.connection import server_name
 from toril.runtime.drivers import AsyncDriver, BlockingDriver
 from toril.runtime.embedded import url_of
@@ -121,7 +128,7 @@ class Queue:
 
         Returns:
             "cancelled", "asked" (it runs; `get_job` and `wait` tell its end), "finished",
-            "refused" (part of a flow or a schedule) or "gone".
+            "refused" (it waits for children, or carries a schedule on) or "gone".
         """
         return self._driver.run(self._producer.cancel(job_id))
 
@@ -196,6 +203,7 @@ class Queue:
     get_workers = on_queue(inspecting.get_workers)
     get_meta = on_queue(inspecting.get_meta)
     remove = on_queue(changing.remove)
+    remove_deduplication_key = on_queue(deduplicating.remove_deduplication_key)
     add_job_log = on_queue(changing.log)
     update_job_progress = on_queue(changing.update_progress)
 
@@ -332,6 +340,7 @@ class AsyncQueue:
     get_workers = on_async_queue(inspecting.get_workers)
     get_meta = on_async_queue(inspecting.get_meta)
     remove = on_async_queue(changing.remove)
+    remove_deduplication_key = on_async_queue(deduplicating.remove_deduplication_key)
     add_job_log = on_async_queue(changing.log)
     update_job_progress = on_async_queue(changing.update_progress)
 

@@ -60,6 +60,8 @@ class JobRecord:
         history: its last attempts, at most ten, oldest first.
         stack: the Python stack of its child, taken when most of its time was up; None without.
         cancelled_ms: when it was cancelled while it ran; None once it has ended.
+        parent_key: full key of its parent; None without.
+        deduplication_id: None without.
     """
 
     id: str
@@ -87,6 +89,8 @@ class JobRecord:
     history: tuple[Attempt, ...] = ()
     stack: str | None = None
     cancelled_ms: int | None = None
+    parent_key: str | None = None
+    deduplication_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,8 @@ def _fields(stored: dict[str, bytes]) -> dict[str, Any]:
         "history": parse_history(_text(stored.get("t:history", b""))),
         "stack": _optional_text(stored.get("t:stack")),
         "cancelled_ms": _integer(stored.get("t:cancel")),
+        "parent_key": _optional_text(stored.get("parentKey")),
+        "deduplication_id": _optional_text(stored.get("deid")),
     }
 
 

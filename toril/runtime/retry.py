@@ -54,6 +54,7 @@ class Follows(enum.Enum):
     GIVE_BACK = enum.auto()
     DELAY = enum.auto()
     HOLD = enum.auto()
+    WAIT_FOR_CHILDREN = enum.auto()
     ABANDON = enum.auto()
 
 
@@ -81,6 +82,7 @@ ROWS: dict[Verdict, Row] = {
     Verdict.CANCELLED: Row(Counts.ATTEMPT, Follows.FAIL),
     Verdict.DELAYED: Row(Counts.NOTHING, Follows.DELAY),
     Verdict.RATE_LIMITED: Row(Counts.NOTHING, Follows.HOLD),
+    Verdict.WAITING_CHILDREN: Row(Counts.NOTHING, Follows.WAIT_FOR_CHILDREN),
     Verdict.CRASHED: Row(Counts.CRASH, Follows.RETRY),
     Verdict.EXITED: Row(Counts.CRASH, Follows.RETRY),
     Verdict.BROKE_PROTOCOL: Row(Counts.CRASH, Follows.RETRY),
@@ -163,11 +165,16 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitForChildren:
+    """The job asked to be run again when its children have ended; it costs no attempt."""
+
+
+@dataclass(frozen=True, slots=True)
 class Abandon:
     """Nothing is written: the job is not ours any more."""
 
 
-Settlement = Complete | Retry | Fail | GiveBack | Delay | Hold | Abandon
+Settlement = Complete | Retry | Fail | GiveBack | Delay | Hold | WaitForChildren | Abandon
 
 
 def unrun(claim: Claim, policy: Policy) -> Outcome | None:
@@ -213,6 +220,8 @@ def decide(claim: Claim, outcome: Outcome, policy: Policy, jitter: float) -> Set
             return Delay(_asked_ms(outcome))
         case Follows.HOLD:
             return Hold(_asked_ms(outcome))
+        case Follows.WAIT_FOR_CHILDREN:
+            return WaitForChildren()
         case Follows.ABANDON:
             return Abandon()
         case _:
@@ -236,6 +245,8 @@ def words(settlement: Settlement) -> str:  # noqa: PLR0911 - one for each kind
             return f"delayed by {format_ms(delay_ms)}"
         case Hold(delay_ms=delay_ms):
             return f"given back, queue held for {format_ms(delay_ms)}"
+        case WaitForChildren():
+            return "waits for its children"
         case Abandon():
             return "abandoned"
         case _:

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, assert_never
 from toril.runtime.asking import MAX_STACK_BYTES
 from toril.runtime.command import REAL_TIME, Command
 from toril.runtime.history import Worker, entry
-from toril.runtime.retry import Abandon, Complete, Delay, Fail, GiveBack, Hold, Retry
+from toril.runtime.retry import (
+    Abandon,
+    Complete,
+    Delay,
+    Fail,
+    GiveBack,
+    Hold,
+    Retry,
+    WaitForChildren,
+)
 
 if TYPE_CHECKING:
     from toril.call import Outcome
@@ -42,6 +51,8 @@ class Settled(enum.StrEnum):
     """It cannot complete while children are pending; still ours. Settle it as raised."""
     FAILED_CHILDREN = "failed-children"
     """It cannot complete with failed children; still ours. Settle it as unrecoverable."""
+    NO_CHILDREN = "no-children"
+    """It cannot wait for children that it does not have; still ours. Settle it as raised."""
     ABANDONED = "abandoned"
     """Nothing was sent."""
 
@@ -90,6 +101,8 @@ def settle(  # noqa: PLR0911 - one for each kind
             return _command("delay", base, *head, delay_ms, *left)
         case Hold(delay_ms=delay_ms):
             return _command("hold", base, *head, delay_ms, *left)
+        case WaitForChildren():
+            return _command("wait_for_children", base, *head, *left)
         case Abandon():
             return None
         case _:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from toril.errors import RedisUnavailable, TorilError
 from toril.runtime.asking import answer_stack, ask_channel
+from toril.runtime.children import AskedOfChildren, ask_children
 from toril.runtime.claim import Renewed
 from toril.runtime.claiming import (
     adopt_jobs,
@@ -228,6 +229,15 @@ class Store:
         """
         prepared = prepare_follow_up(name, data, options)
         return (await self._driver.run(self._producer.add_prepared(prepared))).id
+
+    async def children(self, claim: Claim, what: AskedOfChildren) -> bytes:
+        """What a running job wants to know of its children, as JSON text.
+
+        Raises:
+            InvalidJobData: what a child returned is no JSON.
+            RedisUnavailable: not now.
+        """
+        return await self._driver.run(ask_children(self._base, claim.id, what))
 
     def asks(self) -> AsyncGenerator[Ask, None]:
         """Questions about jobs that may be ours, until `close`; on a connection of their own.

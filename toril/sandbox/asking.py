@@ -57,7 +57,12 @@ def add_request(name: str, data: Any, options: Mapping[str, Any]) -> bytes:
     return b'{"method":"add","payload":{"data":' + text + b"," + rest[1:] + b"}"
 
 
-def answer(reply: bytes) -> str:
+def request(method: str) -> bytes:
+    """JSON text of a question that has no arguments."""
+    return to_json({"method": method, "payload": None})
+
+
+def answer(reply: bytes) -> Any:
     """The value of a reply.
 
     Raises:
@@ -69,11 +74,11 @@ def answer(reply: bytes) -> str:
         if kind is None:
             raise errors.TorilError(f"{found['error']}: {found['message']}")
         raise kind(found["message"])
-    return str(found["value"])
+    return found["value"]
 
 
 def _plain(option: str, value: Any) -> Any:
-    """An option in JSON's types; a `Backoff` is told by its attributes, its room is not ours."""
+    """An option in JSON's types; classes are told by attributes: their room is not ours."""
     match value:
         case timedelta():
             return f"{round(value / timedelta(milliseconds=1))}ms"
@@ -85,4 +90,7 @@ def _plain(option: str, value: Any) -> Any:
             return round(value.timestamp() * 1000)
         case object(kind=kind, delay_ms=delay_ms, jitter=jitter):
             return {"type": kind, "delay": f"{delay_ms}ms", "jitter": jitter}
+        case object(id=_, keep_last_if_active=_):
+            names = ("id", "ttl", "extend", "replace", "keep_last_if_active", "reschedule")
+            return {name: _plain(option, getattr(value, name)) for name in names}
     return value

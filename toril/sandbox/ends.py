@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from toril.errors import Delayed, InvalidOption, RateLimited, Unrecoverable
+from toril.errors import Delayed, InvalidOption, RateLimited, Unrecoverable, WaitingChildren
 from toril.sandbox.frames import MAX_ERROR_BYTES, FrameType
 from toril.sandbox.job import UnreadableJob
 from toril.sandbox.processor import missing_variable, variable_remedy
@@ -63,7 +63,7 @@ def raised(error: BaseException, limits: Limits, *, has_returned: bool) -> End:
                 f"result is not JSON: {said(error)} (expected null, booleans, numbers, text, "
                 "lists, and dicts with text keys)",
             )
-        case Delayed() | RateLimited():
+        case Delayed() | RateLimited() | WaitingChildren():
             return _postponed(error)
         case Exception():
             return failure("raised", error)
@@ -120,7 +120,9 @@ def _is_ours(filename: str) -> bool:
     return filename.startswith((_OUR_FRAMES, *_MACHINERY)) or filename == _IMPORTLIB
 
 
-def _postponed(error: Delayed | RateLimited) -> End:
+def _postponed(error: Delayed | RateLimited | WaitingChildren) -> End:
+    if isinstance(error, WaitingChildren):
+        return _error("waiting-children", type(error).__name__, said(error))
     kind = "delayed" if isinstance(error, Delayed) else "rate-limited"
     try:
         delay_ms = (

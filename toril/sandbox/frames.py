@@ -64,8 +64,8 @@ MAX_LOG_BYTES = 64 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 """Largest ERROR or FAULT payload, bytes; chosen: message and traceback are cut well below it."""
 
-MAX_REPLY_BYTES = 64 * 1024
-"""Largest REPLY payload, bytes; chosen: an id, or an error's words."""
+MAX_REPLY_BYTES = MAX_DATA_BYTES + 1024
+"""Largest REPLY payload, bytes; chosen: what children of a job returned may be as long as data."""
 
 CHILD_MAXIMA: Mapping[FrameType, int] = {
     FrameType.JOB: MAX_DATA_BYTES + 2 * MAX_OPTS_BYTES,

@@ -151,7 +151,33 @@ class SandboxedJob:
             TorilError: it was not added for another reason.
         """
         request = asking.add_request(name, data, options)
-        return asking.answer(self._sender.call(self._sequence, request))
+        return str(asking.answer(self._sender.call(self._sequence, request)))
+
+    def children_values(self) -> dict[str, Any]:
+        """What the children that have completed returned, by their full keys `prefix:queue:id`.
+
+        In an `async` processor it holds the loop up for a round trip, as do the next two.
+
+        Raises:
+            RedisUnavailable: Redis cannot be asked now.
+            TorilError: a value is no JSON, or all together are over the limit on job data.
+        """
+        found: dict[str, Any] = self._ask("children_values")
+        return found
+
+    def ignored_children_failures(self) -> dict[str, str]:
+        """Why children failed whose failure does not count; likewise."""
+        found: dict[str, str] = self._ask("ignored_children_failures")
+        return found
+
+    def unprocessed_children(self) -> list[str]:
+        """Full keys of the children that are still waited for; likewise."""
+        found: list[str] = self._ask("unprocessed_children")
+        return found
+
+    def _ask(self, method: str) -> Any:
+        reply = self._sender.call(self._sequence, asking.request(method))
+        return asking.answer(reply)
 
     def flush(self) -> None:
         """Send the progress that is held back, if there is one."""

@@ -76,7 +76,8 @@ class ChildListener(Protocol):
         """The job asks for something and waits for the reply.
 
         `add`: payload is JSON text `{"name", "data", "options"}`, to be checked as any job's; the
-        reply is the id. Another method is to be refused.
+        reply is the id. `children_values`, `ignored_children_failures`, `unprocessed_children`:
+        payload is `null`, the reply JSON text. Another method is to be refused.
         """
 
     def on_outcome(self, child: Child, call: Call, outcome: Outcome) -> None:

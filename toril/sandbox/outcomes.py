@@ -36,6 +36,7 @@ _KINDS: Mapping[str, Verdict] = {
         Verdict.RESULT_TOO_LARGE,
         Verdict.PROCESSOR_EXIT,
         Verdict.MEMORY_ERROR,
+        Verdict.WAITING_CHILDREN,
         *_POSTPONED,
     )
 }

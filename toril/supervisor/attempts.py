@@ -44,7 +44,7 @@ class AttemptsListener(Protocol):
     def on_said(self) -> None:
         """There is something to report."""
 
-    def on_asked(self, method: str, payload: bytes, reply: Reply) -> None:
+    def on_asked(self, claim: Claim, method: str, payload: bytes, reply: Reply) -> None:
         """A running job asks for something and waits."""
 
     def on_orphans(self) -> None:
@@ -197,8 +197,8 @@ class Attempts:
 
     def on_call(self, child: Child, call: Call, method: str, payload: bytes, reply: Reply) -> None:
         """A job asks for something and waits."""
-        del child, call
-        self._listener.on_asked(method, payload, reply)
+        del call
+        self._listener.on_asked(self._running[child], method, payload, reply)
 
     def on_death(self, exit: ChildExit) -> None:  # noqa: A002 - the sandbox's word
         """A child ended that was not asked to."""

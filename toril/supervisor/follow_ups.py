@@ -1,7 +1,7 @@
-"""Jobs that a running job adds: asked by its child, checked and added by this process.
+"""What running jobs ask of Redis: asked by a child, checked and answered by this process.
 
-The child names no queue and holds no connection; a job it adds goes to its own queue, and stays
-added whatever becomes of the attempt.
+The child names no queue and holds no connection. A job it adds goes to its own queue, and stays
+added whatever becomes of the attempt; what it reads is its own.
 """
 
 from __future__ import annotations
@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from toril.errors import InvalidInput, TorilError
+from toril.runtime.children import AskedOfChildren
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from toril.runtime.claim import Claim
     from toril.runtime.store import Store
     from toril.sandbox.reply import Reply
+
+_CHILDREN = {asked.value: asked for asked in AskedOfChildren}
+_METHODS = ("add", *_CHILDREN)
 
 
 class _Request(msgspec.Struct):
@@ -28,25 +35,34 @@ _decoder = msgspec.json.Decoder(_Request)
 
 
 class FollowUps:
-    """Adds jobs for running ones, one task each: they are few, and each waits for Redis."""
+    """Answers running jobs, one task for each question: they are few, and each waits for Redis."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._adding: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Task[None]] = set()
 
-    def ask(self, method: str, payload: bytes, reply: Reply) -> None:
+    def ask(self, claim: Claim, method: str, payload: bytes, reply: Reply) -> None:
         """Answer one call of a running job, now or when Redis has answered."""
+        if method in _CHILDREN:
+            self._begin(self._tell(claim, _CHILDREN[method], reply))
+            return
         if method != "add":
-            reply.refuse(InvalidInput(f"a running job cannot ask for {method!r}; expected 'add'"))
+            expected = ", ".join(map(repr, _METHODS))
+            reply.refuse(
+                InvalidInput(f"a running job cannot ask for {method!r}; expected {expected}")
+            )
             return
         try:
             request = _decoder.decode(payload)
         except (ValueError, RecursionError) as error:
             reply.refuse(InvalidInput(f"the job to add is malformed: {error}"))
             return
-        task = asyncio.get_running_loop().create_task(self._add(request, reply))
-        self._adding.add(task)
-        task.add_done_callback(self._adding.discard)
+        self._begin(self._add(request, reply))
+
+    def _begin(self, answer: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(answer)
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
     async def _add(self, request: _Request, reply: Reply) -> None:
         try:
@@ -55,3 +71,11 @@ class FollowUps:
             reply.refuse(error)
         else:
             reply.give(job_id)
+
+    async def _tell(self, claim: Claim, what: AskedOfChildren, reply: Reply) -> None:
+        try:
+            told = await self._store.children(claim, what)
+        except TorilError as error:
+            reply.refuse(error)
+        else:
+            reply.give_json(told)

@@ -33,10 +33,12 @@ UNFINISHED = {
         Verdict.RAISED, message="completed with children of its flow still pending"
     ),
     Settled.FAILED_CHILDREN: Outcome(
-        Verdict.UNRECOVERABLE, message="completed although a child of its flow has failed"
+        Verdict.UNRECOVERABLE,
+        message="completed or waits although a child of its flow has failed",
     ),
+    Settled.NO_CHILDREN: Outcome(Verdict.RAISED, message="waits for its children, but it has none"),
 }
-"""A completion that Redis refuses, and how the attempt ends instead; given by BullMQ."""
+"""Endings that Redis refuses, and how the attempt ends instead; given by BullMQ."""
 
 
 class Settlements:

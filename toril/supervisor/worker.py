@@ -233,9 +233,9 @@ class Worker:
         self._reports.forget(claim)
         self._wake.set()
 
-    def on_asked(self, method: str, payload: bytes, reply: Reply) -> None:
+    def on_asked(self, claim: Claim, method: str, payload: bytes, reply: Reply) -> None:
         """A running job asks for something and waits."""
-        self._follow_ups.ask(method, payload, reply)
+        self._follow_ups.ask(claim, method, payload, reply)
 
     def on_orphans(self) -> None:
         """A zygote died: what it left behind is this process's to end."""

@@ -37,6 +37,15 @@ const processors = (bullmq) => ({
     await job.moveToDelayed(Date.now() + job.data.ms, token);
     throw new bullmq.DelayedError();
   },
+  "children-values": async (job) => job.getChildrenValues(),
+  "ignored-failures": async (job) => job.getIgnoredChildrenFailures(),
+  "wait-for-children": async (job, token) => {
+    const { processed } = await job.getDependenciesCount();
+    if (processed > 0) return job.getChildrenValues();
+    while ((await job.getDependenciesCount()).unprocessed === 0) await sleep(10);
+    await job.moveToWaitingChildren(token);
+    throw new bullmq.WaitingChildrenError();
+  },
   "hold-queue": async (job, _token, worker) => {
     await worker.rateLimit(job.data.ms);
     throw new bullmq.RateLimitError();

@@ -6,9 +6,9 @@
 -- KEYS[1]  base
 -- ARGV     now_ms, id
 -- Returns  'cancelled' (it has failed: now, or as cancelled before) | 'asked' (it runs) |
---          'finished' | 'refused' (it has a parent, children or a schedule, or is in no list) |
+--          'finished' | 'refused' (it waits for children, carries a schedule on, or is in no list) |
 --          'gone'; the last three change nothing
--- Events   failed, with the state it was in as `prev`
+-- Events   as of fail.lua, with the state it was in as `prev`; no retries-exhausted, no drained
 -- Message  on channel `toril:ask`: {"do":"cancel","id":…}
 -- BullMQ layout: move to finished, failed; no metrics, and no drained event
 --
@@ -23,22 +23,21 @@ local state = state_of(base, id)
 if state == 'gone' then
   return 'gone'
 end
-check_finish(base, 'failed', 0)
+local bonds = bonds_of(base, id)
+check_finish(base, 'failed', 0, bonds)
 check_shape(base, 'paused', 'delayed')
-local job = redis.call(
-  'HMGET', base .. id, 'rjk', 'parentKey', 'deid', 'opts', 't:cancel', 't:verdict'
-)
+local job = redis.call('HMGET', base .. id, 'rjk', 'opts', 't:cancel', 't:verdict')
 
 if state == 'active' then
-  if not job[5] then
+  if not job[3] then
     redis.call('HSET', base .. id, 't:cancel', int(now_ms))
   end
   -- Whoever may not publish here has cancelled all the same.
   redis.pcall('PUBLISH', base .. 'toril:ask', cjson.encode({['do'] = 'cancel', id = id}))
   return 'asked'
 elseif state == 'completed' or state == 'failed' then
-  return state == 'failed' and job[6] == 'cancelled' and 'cancelled' or 'finished'
-elseif job[1] or job[2] or not WAITING[state] then
+  return state == 'failed' and job[4] == 'cancelled' and 'cancelled' or 'finished'
+elseif is_current_iteration(base, id, job[1] or nil) or not WAITING[state] then
   return 'refused'
 end
 
@@ -47,8 +46,9 @@ redis.call('LREM', base .. 'paused', -1, id)
 redis.call('ZREM', base .. 'prioritized', id)
 redis.call('ZREM', base .. 'delayed', id)
 trim_events(base)
-release_dedup(base, id, job[3])
+release_dedup(base, id, bonds.dedup_id, now_ms)
+child_failed(bonds.parent, base .. id, 'cancelled', now_ms)
 redis.call('HSET', base .. id, 't:verdict', 'cancelled', 't:detail', '{"stage":"waiting"}')
-local keep = keep_rule(job[4], 'removeOnFail')
+local keep = keep_rule(job[2], 'removeOnFail')
 keep_or_drop(base, id, now_ms, 'failed', 'failedReason', 'cancelled', keep, state)
 return 'cancelled'

@@ -6,7 +6,8 @@
 --          metrics_size, verdict, detail (JSON), usage (JSON), entry of the history (JSON)
 -- Returns  'done' | 'already' | 'lost' | 'gone' | 'pending-children' | 'failed-children'
 --          Only 'done' changes anything; after the last two the job is still ours to fail.
--- Events   completed, drained
+-- Events   of the job that follows by deduplication: added, waiting or delayed; of a parent that is
+--          released: waiting or delayed; completed, drained
 --
 -- include lib/clock.lua
 -- include lib/finish.lua
@@ -21,12 +22,14 @@ elseif redis.call('SCARD', base .. id .. ':dependencies') > 0 then
 elseif redis.call('ZCARD', base .. id .. ':unsuccessful') > 0 then
   return 'failed-children'
 end
-check_finish(base, 'completed', metrics_size)
+local bonds = bonds_of(base, id)
+check_finish(base, 'completed', metrics_size, bonds)
 
 leave_verdict(base, id, token, now_ms, 10)
 leave_active(base, id)
 trim_events(base)
-release_dedup(base, id, redis.call('HGET', base .. id, 'deid'))
+release_dedup(base, id, bonds.dedup_id, now_ms)
+child_completed(bonds.parent, base .. id, ARGV[5], now_ms)
 count_up(base, id, 'atm')
 local keep = {count = ARGV[6], age_s = ARGV[7], limit = ARGV[8]}
 keep_or_drop(base, id, now_ms, 'completed', 'returnvalue', ARGV[5], keep, 'active')

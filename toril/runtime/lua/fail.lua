@@ -6,7 +6,9 @@
 --          keep_count, keep_age_s or '', keep_limit, counts_as ('attempt' | 'crash'),
 --          metrics_size, verdict, detail (JSON), usage (JSON), entry of the history (JSON)
 -- Returns  'done' | 'already' | 'lost' | 'gone'; only 'done' changes anything
--- Events   failed, retries-exhausted (attempts made reach attempts), drained
+-- Events   of the job that follows by deduplication: added, waiting or delayed; of a parent that is
+--          released: waiting or delayed; failed, retries-exhausted (attempts made reach attempts),
+--          drained
 --
 -- include lib/clock.lua
 -- include lib/trace.lua
@@ -18,13 +20,15 @@ local state = claim_state(base, id, token, ARGV[4])
 if state ~= 'ours' then
   return state
 end
-check_finish(base, 'failed', metrics_size)
+local bonds = bonds_of(base, id)
+check_finish(base, 'failed', metrics_size, bonds)
 
 leave_verdict(base, id, token, now_ms, 14)
 leave_failure(base, id, ARGV[5], ARGV[6], ARGV[7])
 leave_active(base, id)
 trim_events(base)
-release_dedup(base, id, redis.call('HGET', base .. id, 'deid'))
+release_dedup(base, id, bonds.dedup_id, now_ms)
+child_failed(bonds.parent, base .. id, ARGV[5], now_ms)
 -- A crash is no attempt: the last one fails the job, and still costs none.
 local is_crash = ARGV[12] == 'crash'
 local made = count_up(base, id, is_crash and 't:crashes' or 'atm')

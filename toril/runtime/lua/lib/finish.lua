@@ -2,7 +2,17 @@
 -- include lib/metrics.lua
 -- include lib/events.lua
 -- include lib/settle.lua
+-- include lib/dedup.lua
+-- include lib/flow.lua
 -- The end of a job, completed or failed: effects and their order are BullMQ's.
+
+-- {parent, dedup_id}: what else the end of a job concerns.
+local function bonds_of(base, id)
+  local fields = redis.call('HMGET', base .. id, 'parentKey', 'parent', 'deid')
+  return {
+    parent = parent_of(fields[1] or nil, fields[2] or nil), dedup_id = fields[3] or nil,
+  }
+end
 
 -- Second half of a finish, after the outcome's own fields: keep or drop, event, drained.
 -- `set` is 'completed' or 'failed', `field` the hash field and event field of the value, `prev`
@@ -10,7 +20,9 @@
 local function keep_or_drop(base, id, now_ms, set, field, value, keep, prev)
   local count = tonumber(keep.count)
   if count == 0 then
+    local ties = ties_of(base, id)
     drop_keys(base, id)
+    detach(base, id, ties, false)
   else
     redis.call('ZADD', base .. set, int(now_ms), id)
     redis.call('HSET', base .. id, field, value, 'finishedOn', int(now_ms))
@@ -23,12 +35,16 @@ local function keep_or_drop(base, id, now_ms, set, field, value, keep, prev)
   emit(base, set, 'jobId', id, field, value, 'prev', prev)
 end
 
--- Errors out before the first write where a finish or its metrics would stumble.
-local function check_finish(base, set, metrics_size)
+-- Errors out before the first write where a finish, its metrics or its bonds would stumble.
+local function check_finish(base, set, metrics_size, bonds)
   check_settlement(base, set)
   if metrics_size > 0 then
     check_shape(base, 'metrics:' .. set, 'metrics:' .. set .. ':data')
   end
+  if bonds.dedup_id then
+    check_insert(base)
+  end
+  check_parent(bonds.parent)
 end
 
 local function emit_drained(base)

@@ -2,8 +2,7 @@
 
 local FIELDS = {
   'name', 'timestamp', 'priority', 'ats', 'atm', 'stc', 't:crashes',
-  't:interruptions', 'defa', 'processedOn', 'rjk', 'parentKey', 'deid',
-  't:cancel',
+  't:interruptions', 'defa', 'processedOn', 'rjk', 't:cancel',
 }
 
 -- Everything about a job but its data and options; nil for a ghost (no job under that id, or
@@ -26,13 +25,9 @@ local function peek_job(base, id)
 end
 
 -- The word for a feature that the job needs and that is not built, or nil. To run such a job
--- without it would end a schedule, hold up a flow, or lose the successor that a producer left.
+-- without it would end a schedule.
 local function unbuilt_feature(job)
-  if job.rjk or job.parentKey then
-    return job.rjk and 'rjk' or 'parentKey'
-  end
-  local opts = job.deid and redis.call('HGET', job.key, 'opts') or ''
-  return opts:find('"keepLastIfActive"%s*:%s*true') and 'keepLastIfActive' or nil
+  return job.rjk and 'rjk' or nil
 end
 
 -- The job as a flat array; fields over their size limit are not read: their size says so.

@@ -1,20 +1,15 @@
 -- include lib/clock.lua
+-- include lib/drop.lua
+-- include lib/remove.lua
 -- Which finished jobs stay. Removes at most TRIM_MAX jobs by count and `limit` by age per call:
 -- what is left goes with the next finished job.
 
 local TRIM_MAX = 1000
 local COUNT_MAX = 2147483647
 
-local function drop_keys(base, id)
-  local job = base .. id
-  redis.call(
-    'DEL', job, job .. ':logs', job .. ':dependencies', job .. ':processed', job .. ':failed',
-    job .. ':unsuccessful'
-  )
-end
-
 local function drop_all(base, set, ids)
   for _, id in ipairs(ids) do
+    detach(base, id, ties_of(base, id), false)
     drop_keys(base, id)
     redis.call('ZREM', base .. set, id)
   end
@@ -50,16 +45,4 @@ local function keep_rule(opts, option)
     count = keep_number(rule.count, -1), age_s = tonumber(rule.age or '') or '',
     limit = math.max(keep_number(rule.limit, TRIM_MAX), 1),
   }
-end
-
--- A deduplication key that the finished job owns is released; one with time left outlives it.
-local function release_dedup(base, id, dedup_id)
-  if not dedup_id then
-    return
-  end
-  local key = base .. 'de:' .. dedup_id
-  local ttl_ms = redis.call('PTTL', key)
-  if ttl_ms == 0 or (ttl_ms == -1 and redis.pcall('GET', key) == id) then
-    redis.call('DEL', key)
-  end
 end

@@ -1,7 +1,7 @@
 -- include lib/clock.lua
 -- include lib/events.lua
 -- include lib/enqueue.lua
--- include lib/keep.lua
+-- include lib/drop.lua
 -- Taking jobs away for good: out of their parent's dependencies, their deduplication key, their
 -- keys. What a foreign program has left in a key's place is passed over, never half-way stumbled on.
 

@@ -4,7 +4,7 @@
 local READ_OF = {
   wait = 'LLEN', active = 'LLEN',
   prioritized = 'ZCARD', delayed = 'ZCARD', completed = 'ZCARD', failed = 'ZCARD',
-  marker = 'ZCARD', stalled = 'SCARD', events = 'XLEN', meta = 'HLEN',
+  ['waiting-children'] = 'ZCARD', marker = 'ZCARD', stalled = 'SCARD', events = 'XLEN', meta = 'HLEN',
   pc = 'GET', limiter = 'GET', id = 'GET', paused = 'LLEN',
   ['metrics:completed'] = 'HLEN', ['metrics:completed:data'] = 'LLEN',
   ['metrics:failed'] = 'HLEN', ['metrics:failed:data'] = 'LLEN',
