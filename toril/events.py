@@ -164,15 +164,6 @@ class ClaimingResumed:
 
 
 @dataclass(frozen=True, slots=True)
-class QueueRefused:
-    """The next job needs what is not built yet; the queue is left alone from here on."""
-
-    queue: str
-    job_id: str
-    field: str
-
-
-@dataclass(frozen=True, slots=True)
 class RedisLost:
     """Redis cannot be reached, or cannot take writes; running jobs go on."""
 
@@ -239,7 +230,6 @@ Event: TypeAlias = (
     | ChildGone
     | ClaimingPaused
     | ClaimingResumed
-    | QueueRefused
     | RedisLost
     | RedisBack
     | Draining

@@ -115,14 +115,6 @@ def _paused(e: ev.ClaimingPaused) -> str:
     return f"{e.queue}: claiming is paused: {e.reason}" + (f". {e.remedy}" if e.remedy else "")
 
 
-def _refused(e: ev.QueueRefused) -> str:
-    return (
-        f"{e.queue}: the next job, {e.job_id}, {_FIELD_WORDS.get(e.field, e.field)}, which this "
-        "version cannot work yet; it stays where it is and nothing more is claimed. "
-        "Let a BullMQ worker take this queue"
-    )
-
-
 def _drain(e: ev.Draining) -> str:
     return (
         f"{e.queue}: stopping; {_count(e.running, 'running job has', 'running jobs have')} "
@@ -153,9 +145,6 @@ def _count(number: int, one: str, many: str) -> str:
 
 
 _LEVEL_WORDS = {"process": " (against crashes, leaks and loops; no security claim)"}
-_FIELD_WORDS = {
-    "rjk": "belongs to a job scheduler (rjk)",
-}
 _CONTROLS = {
     code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
 }
@@ -202,7 +191,6 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
     ev.ChildGone: ("WARNING", lambda e: f"{e.queue}: child {e.pid} {e.how}"),
     ev.ClaimingPaused: ("ERROR", _paused),
     ev.ClaimingResumed: ("INFO", lambda e: f"{e.queue}: claiming goes on"),
-    ev.QueueRefused: ("ERROR", _refused),
     ev.RedisLost: (
         "ERROR",
         lambda e: f"{e.queue}: no Redis; running jobs go on, it is tried again: {e.reason}",

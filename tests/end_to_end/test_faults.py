@@ -120,20 +120,6 @@ def test_worker_does_not_eat_the_marker_of_its_own_claim(redis_url, redis_client
         assert redis_client.zscore("bull:faults:marker", "0") == 0
 
 
-def test_refused_queue_gives_the_wake_up_back(redis_url, redis_client):
-    with Queue("faults", redis=redis_url) as queue, run(redis_url) as toril:
-        job = queue.add("echo", 1, delay="1h")
-        with redis_client.pipeline(transaction=True) as pipe:
-            pipe.hset(f"bull:faults:{job.id}", "rjk", "hourly")
-            pipe.zrem("bull:faults:delayed", job.id)
-            pipe.lpush("bull:faults:wait", job.id)
-            pipe.zadd("bull:faults:marker", {"0": 0})
-            pipe.execute()
-        assert toril.exit_code() == 69
-    assert redis_client.zscore("bull:faults:marker", "0") == 0
-    assert redis_client.lrange("bull:faults:wait", 0, -1) == [job.id.encode()]
-
-
 def test_zygote_that_is_killed_is_one_failure_and_its_job_goes_on(redis_url):
     with Queue("faults", redis=redis_url) as queue, run(redis_url) as toril:
         job = queue.add("kill-zygote-once", {})

@@ -10,7 +10,7 @@ import redis
 from tests.support.keyspace import snapshot, unchanged_keyspace
 from tests.support.lane import LOCK_MS, START_MS, Lane
 from toril.call import MAX_DATA_BYTES, MAX_OPTS_BYTES
-from toril.runtime.claim import ClaimRequest, Refused
+from toril.runtime.claim import ClaimRequest
 from toril.runtime.claiming import claim_jobs
 
 if TYPE_CHECKING:
@@ -128,18 +128,6 @@ def test_global_concurrency_bounds_active(lane: Lane) -> None:
     assert ids(claimed.claims) == ["j0", "j1"]
     assert claimed.gated
     assert lane.scores("marker") == {"0": 0}
-
-
-@pytest.mark.parametrize("field", ["rjk"])
-def test_job_of_an_unbuilt_feature_stops_the_claim_and_stays(lane: Lane, field: str) -> None:
-    lane.wait("plain")
-    lane.wait("special", **{field: "x"})
-    lane.wait("behind")
-    assert ids(lane.claim(3).claims) == ["plain"]
-    with unchanged_keyspace(lane.client):
-        claimed = lane.claim(3)
-    assert claimed.refused == Refused("special", field)
-    assert claimed.claims == ()
 
 
 def test_child_of_a_flow_and_owner_of_a_deduplication_id_are_claimed(lane: Lane) -> None:

@@ -11,11 +11,9 @@ import threading
 import time
 import typing
 from dataclasses import fields, replace
-from pathlib import Path
 
 import pytest
 
-import toril.log
 from toril import events as ev
 from toril import line_writer
 from toril.log import Log, event_name
@@ -133,16 +131,6 @@ def test_a_wait_that_nobody_knows_is_no_number():
 )
 def test_numbers_and_nouns_agree(event, words):
     assert words in logged(event)
-
-
-def test_every_feature_that_the_scripts_refuse_has_a_sentence():
-    lua = Path(toril.log.__file__).parent / "runtime/lua/lib/jobs.lua"
-    body = re.search(r"function unbuilt_feature\(.*?\nend\n", lua.read_text(), re.DOTALL)
-    returned = re.findall(r"^ *return .*$", body[0], re.MULTILINE)
-    words = {word for line in returned for word in re.findall(r"'(\w+)'", line)}
-    assert words
-    for word in words:
-        assert f"({word})" in logged(ev.QueueRefused("q", "7", word))
 
 
 @pytest.mark.timeout(20)

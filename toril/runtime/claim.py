@@ -13,6 +13,7 @@ from toril.runtime.options import JobOpts
 
 if TYPE_CHECKING:
     from toril.runtime.limiter import RateLimit
+    from toril.runtime.schedule import Due
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,21 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Slot:
+    """When the schedule of a job runs next.
+
+    Attributes:
+        job_id: the job that carries the schedule on.
+        at_ms: epoch ms; None when it does not run again.
+        error: why nobody can say, else None; the job is not to be run.
+    """
+
+    job_id: str
+    at_ms: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimRequest:
     """What a worker asks for.
 
@@ -74,25 +90,12 @@ class ClaimRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """The next job belongs to a feature that is not built: left where it is, for other workers.
-
-    Attributes:
-        id: the job's id.
-        field: what says so: hash field `rjk` (of a scheduler).
-    """
-
-    id: str
-    field: str
-
-
-@dataclass(frozen=True, slots=True)
 class Claimed:
     """The answer to a claim.
 
     Attributes:
         claims: the jobs that are ours now, in the order they are to be run.
-        refused: the job that the claim stopped at, if it did.
+        due: the job that the claim stopped at, because what follows it has to be found first.
         limit_ttl_ms: until a rate limit lets the next job pass; 0 when none holds us.
         next_delayed_ms: when the first delayed job is due, by the server's clock; 0 for none.
         now_ms: the server's clock when it answered.
@@ -102,7 +105,7 @@ class Claimed:
     """
 
     claims: tuple[Claim, ...] = ()
-    refused: Refused | None = None
+    due: Due | None = None
     limit_ttl_ms: int = 0
     next_delayed_ms: int = 0
     now_ms: int = 0

@@ -6,13 +6,15 @@ be used make a claim `unreadable`, never an error. One bad job may not spoil a b
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from toril.call import MAX_DATA_BYTES, MAX_OPTS_BYTES
-from toril.runtime.claim import Claim, Claimed, Refused, Renewed
+from toril.runtime.claim import Claim, Claimed, Renewed, Slot
 from toril.runtime.command import REAL_TIME, Command
 from toril.runtime.limiter import NO_LIMIT_ARGS
 from toril.runtime.options import JobOpts, parse_opts
+from toril.runtime.schedule import Due, next_slot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,20 +22,36 @@ if TYPE_CHECKING:
     from toril.runtime.claim import ClaimRequest, Marker
 
 
-def claim_jobs(
+def claim_jobs(  # noqa: PLR0913 - what a claim is made of
     base: str,
     request: ClaimRequest,
     tokens: Sequence[str],
     *,
     worker_name: str = "",
+    slot: Slot | None = None,
     now_ms: int | str = REAL_TIME,
 ) -> Command[Claimed]:
-    """Take up to `request.count` jobs, one token each."""
+    """Take up to `request.count` jobs, one token each.
+
+    A job that carries a schedule on by a cron pattern is taken only with the slot that follows it:
+    without it the answer is `due`, for `slot_after`.
+    """
     args: list[str | bytes | int] = [now_ms, request.lock_ms, worker_name]
     args += (MAX_DATA_BYTES, MAX_OPTS_BYTES)
     args += NO_LIMIT_ARGS if request.limit is None else request.limit.as_args()
+    args += ("", "") if slot is None else (slot.job_id, "" if slot.at_ms is None else slot.at_ms)
     args += tokens[: request.count]
-    return Command("claim", (base,), tuple(args), _claimed)
+    return Command("claim", (base,), tuple(args), lambda reply: _claimed(reply, slot))
+
+
+def slot_after(claimed: Claimed) -> Slot | None:
+    """What the next claim needs to get past the job that this one stopped at."""
+    if claimed.due is None:
+        return None
+    try:
+        return Slot(claimed.due.id, next_slot(claimed.due, claimed.now_ms))
+    except ValueError as error:
+        return Slot(claimed.due.id, error=str(error))
 
 
 def adopt_jobs(base: str, tokens: Sequence[str]) -> Command[list[Claim]]:
@@ -73,18 +91,25 @@ def put_back_marker(base: str, marker: Marker) -> Command[str]:
     return Command("put_back_marker", (base,), (REAL_TIME, marker.member), _text)
 
 
-def _claimed(reply: Any) -> Claimed:
-    stopped, limit_ttl_ms, next_ms, ghosts, refused_id, refused_field, jobs, now_ms = reply
+def _claimed(reply: Any, slot: Slot | None) -> Claimed:
+    stopped, limit_ttl_ms, next_ms, ghosts, due_id, due_opts, jobs, now_ms = reply
     return Claimed(
-        claims=tuple(_claim(job) for job in jobs),
-        refused=Refused(_text(refused_id), _text(refused_field)) if refused_id else None,
+        claims=tuple(_unless_broken(_claim(job), slot) for job in jobs),
+        due=Due(_text(due_id), due_opts) if due_id else None,
         limit_ttl_ms=limit_ttl_ms,
         next_delayed_ms=next_ms,
         now_ms=int(now_ms),
         gated=stopped == b"gated",
         ghosts=ghosts,
-        more=stopped in {b"full", b"steps"},
+        more=stopped in {b"full", b"steps", b"due"},
     )
+
+
+def _unless_broken(claim: Claim, slot: Slot | None) -> Claim:
+    """A job whose schedule cannot go on fails with the reason, or nobody would learn of it."""
+    if slot is None or slot.error is None or slot.job_id != claim.id:
+        return claim
+    return replace(claim, unreadable=claim.unreadable or slot.error)
 
 
 def _claim(job: Any) -> Claim:

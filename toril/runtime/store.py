@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from toril.errors import RedisUnavailable, TorilError
 from toril.runtime.asking import answer_stack, ask_channel
 from toril.runtime.children import AskedOfChildren, ask_children
-from toril.runtime.claim import Renewed
+from toril.runtime.claim import Claimed, Renewed
 from toril.runtime.claiming import (
     adopt_jobs,
     claim_jobs,
     put_back_marker,
     renew_locks,
+    slot_after,
     sweep_stalled,
 )
 from toril.runtime.connection import open_async_pool, server_name
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from toril.runtime.asking import Ask
-    from toril.runtime.claim import Claim, Claimed, ClaimRequest, Marker, Report
+    from toril.runtime.claim import Claim, ClaimRequest, Marker, Report, Slot
     from toril.runtime.command import Command
     from toril.runtime.limiter import RateLimit
 
@@ -96,6 +97,7 @@ class Store:
         self._uuid = uuid.uuid4()
         self._unconfirmed: dict[str, float] = {}
         self._said: dict[str, Said] = {}
+        self._slot: Slot | None = None
 
     async def open(self) -> None:
         """Connect, the blocking connection too, and load the scripts.
@@ -139,7 +141,8 @@ class Store:
         commands: list[Command[Any]] = [*stored, *filter(None, settled)]
         if want is not None:
             name = self._worker.name
-            commands.append(claim_jobs(self._base, want, tokens, worker_name=name))
+            slot, self._slot = self._slot, None
+            commands.append(claim_jobs(self._base, want, tokens, worker_name=name, slot=slot))
         answers = iter(await self._sent(commands, tokens))
         exchanged = Exchange(
             reports=[next(answers) for _ in stored],
@@ -147,6 +150,8 @@ class Store:
             claimed=next(answers) if want else None,
         )
         self._note_said(reports, endings, exchanged)
+        if isinstance(exchanged.claimed, Claimed):
+            self._slot = slot_after(exchanged.claimed)
         return exchanged
 
     @property

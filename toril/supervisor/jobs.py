@@ -26,7 +26,7 @@ _CANCELLATIONS = {
     Cancellation.CANCELLED: "cancelled; it had not started, or had been cancelled before",
     Cancellation.ASKED: "it runs; its worker was told to stop it",
     Cancellation.FINISHED: "it had ended already; nothing was changed",
-    Cancellation.REFUSED: "it waits in a flow or a schedule; cancelling these is not built yet",
+    Cancellation.REFUSED: "it waits for children or carries a schedule on; remove it",
     Cancellation.GONE: "there is no such job",
 }
 

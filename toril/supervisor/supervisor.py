@@ -36,7 +36,7 @@ SWEEP_AGAIN_S = 0.2
 
 
 class Supervisor:
-    """Runs one worker per queue until a signal, an empty queue or a refusal ends them."""
+    """Runs one worker per queue until a signal or an empty queue ends them."""
 
     def __init__(self, settings: Settings, emit: Emit) -> None:
         self._workers = [
@@ -46,7 +46,7 @@ class Supervisor:
         self._turned_s = 0.0
 
     async def run(self) -> int:
-        """Work; returns the exit code (0, or EX_UNAVAILABLE when a queue was refused).
+        """Work; returns the exit code.
 
         Raises:
             RedisUnavailable: Redis cannot be reached at the start.
@@ -70,7 +70,7 @@ class Supervisor:
         for end in ends:
             if isinstance(end, BaseException):
                 raise end
-        return os.EX_UNAVAILABLE if any(w.refused for w in self._workers) else os.EX_OK
+        return os.EX_OK
 
     def _sweep_orphans(self) -> None:
         """End what dead zygotes left behind; this process adopts it, and starts nothing else.
@@ -101,7 +101,7 @@ class Supervisor:
         is_well = False
         try:
             await worker.run()
-            is_well = worker.refused is None
+            is_well = True
         finally:
             if not is_well:
                 for other in self._workers:

@@ -36,7 +36,7 @@ from toril.supervisor.upkeep import Upkeep
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from toril.runtime.claim import Claim, Refused
+    from toril.runtime.claim import Claim
     from toril.sandbox.reply import Reply
     from toril.supervisor.health import Health
     from toril.supervisor.settings import QueueSettings, Settings
@@ -60,8 +60,7 @@ class Stage(enum.Enum):
 class Worker:
     """Claims from one queue, keeps the locks, runs jobs in a pool, settles them.
 
-    `run()` returns when it was stopped, when the queue is empty (`until_empty`) or when the next
-    job must not be taken (`refused`).
+    `run()` returns when it was stopped, or when the queue is empty (`until_empty`).
     """
 
     def __init__(
@@ -72,7 +71,6 @@ class Worker:
         sweep_orphans: Callable[[], None] = lambda: None,
     ) -> None:
         self.queue = queue
-        self.refused: Refused | None = None
         self._settings = settings
         self._emit = emit
         self._sweep_orphans = sweep_orphans
@@ -244,7 +242,7 @@ class Worker:
     # -- the loop
 
     def _is_able(self) -> bool:
-        return self._attempts.free > 0 and self._stage is Stage.WORKING and self.refused is None
+        return self._attempts.free > 0 and self._stage is Stage.WORKING
 
     def _has_work(self) -> bool:
         return bool(self._attempts or self._settlements or self._reports)
@@ -252,7 +250,7 @@ class Worker:
     async def _is_done(self) -> bool:
         if self._has_work():
             return False
-        if self._stage is not Stage.WORKING or self.refused is not None:
+        if self._stage is not Stage.WORKING:
             return True
         if not self._settings.until_empty or not self._intake.has_looked:
             return False
@@ -311,9 +309,6 @@ class Worker:
         for claim in claimed.claims:
             if claim.token in held:
                 self._attempts.start(claim)
-        if claimed.refused is not None:
-            self.refused = claimed.refused
-            self._emit(ev.QueueRefused(self.queue.name, claimed.refused.id, claimed.refused.field))
         self._intake.answered(claimed)
 
     def _adopt(self, claims: Sequence[Claim]) -> None:

@@ -35,6 +35,18 @@ export class Producers {
     return { id: node.job.id, children: (node.children ?? []).map((child) => child.job.id) };
   }
 
+  /** The next `count` times of cron patterns, each parsed anew, as BullMQ does it. */
+  async cronTimes({ cases, count }) {
+    const { CronExpressionParser } = await import("cron-parser");
+    return cases.map(({ pattern, tz, at }) => {
+      const after = (ms) =>
+        CronExpressionParser.parse(pattern, { tz, currentDate: new Date(ms) }).next().getTime();
+      const times = [after(at)];
+      while (times.length < count) times.push(after(times.at(-1)));
+      return times;
+    });
+  }
+
   async upsertScheduler({ queue, prefix, id, repeat, template }) {
     const opened = await this.queueOf(queue, prefix);
     const job = await opened.upsertJobScheduler(id, repeat, template);

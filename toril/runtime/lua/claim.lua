@@ -3,14 +3,14 @@
 --
 -- KEYS[1]  base
 -- ARGV     now_ms, lock_ms, worker name or '', max_data_bytes, max_opts_bytes,
---          configured limit: tokens, per_us, burst, revision (four times '' for none), tokens...
--- Returns  {stopped, limit_ttl_ms, next_delayed_ms, ghosts, refused_id, refused_field, {job...},
---          now_ms}
+--          configured limit: tokens, per_us, burst, revision (four times '' for none),
+--          id of a job and slot_ms of the one that follows it by a cron pattern, tokens...
+-- Returns  {stopped, limit_ttl_ms, next_delayed_ms, ghosts, due_id, due_opts, {job...}, now_ms}
 --          stopped: 'full' (a job for every token) | 'empty' | 'gated' (paused, or as many active
---          as allowed) | 'limited' | 'refused' (the next job needs what is not built: it stays
---          where it is) | 'steps' (too many ghosts for one call: ask again)
+--          as allowed) | 'limited' | 'due' (ask again with the slot that follows the job due_id)
+--          | 'steps' (too many ghosts for one call: ask again)
 --          job: see lib/jobs.lua
--- Events   waiting (promoted), active
+-- Events   waiting (promoted), active; of a schedule's next job: added, waiting or delayed
 --
 -- include lib/clock.lua
 -- include lib/shape.lua
@@ -18,8 +18,10 @@
 -- include lib/promote.lua
 -- include lib/jobs.lua
 -- include lib/take.lua
+-- include lib/dedup.lua
+-- include lib/schedule.lua
 local GHOSTS_MAX = 100
-local FIRST_TOKEN = 10
+local FIRST_TOKEN = 12
 
 local base = KEYS[1]
 local now_ms, now_us = clock(ARGV[1])
@@ -32,8 +34,14 @@ local bucket, is_new = bucket_configured(bucket_read(base, now_us), bucket_from_
 
 promote(base, now_ms)
 
+local function plan_of(job)
+  local is_readable = job.opts_bytes <= tonumber(ARGV[5])
+  local opts = decoded_opts(is_readable and redis.call('HGET', job.key, 'opts') or '')
+  return plan_next(base, job, opts, now_ms, ARGV[10], ARGV[11])
+end
+
 local held_ms = hold_ttl_ms(base)
-local jobs, ghosts, stopped, limit_ttl_ms, refused = {}, 0, 'full', 0, {}
+local jobs, ghosts, stopped, limit_ttl_ms, due = {}, 0, 'full', 0, {}
 while #jobs < want do
   limit_ttl_ms = math.max(held_ms, window_ttl_ms(base, window), bucket_ttl_ms(bucket))
   if limit_ttl_ms > 0 then
@@ -53,10 +61,9 @@ while #jobs < want do
     break
   end
   local job = id:sub(1, 2) ~= '0:' and peek_job(base, id) or nil
-  local unbuilt = job and unbuilt_feature(job)
-  if unbuilt then
-    stopped, refused = 'refused', {id, unbuilt}
-    base_mark(base) -- the caller may have taken the wake-up that is another worker's
+  local planned = job and job.rjk and plan_of(job) or nil
+  if planned == 'ask' then
+    stopped, due = 'due', {id, redis.call('HGET', job.key, 'opts')}
     break
   elseif not job then
     remove_next(base, id, source)
@@ -69,6 +76,9 @@ while #jobs < want do
     end
     local token = ARGV[FIRST_TOKEN + #jobs]
     prepare(base, job, token, ARGV[2], ARGV[3], now_ms)
+    if planned then
+      add_planned(base, planned, now_ms)
+    end
     jobs[#jobs + 1] = job_reply(job, token, tonumber(ARGV[4]), tonumber(ARGV[5]))
   end
 end
@@ -82,6 +92,6 @@ end
 local first = redis.call('ZRANGE', base .. 'delayed', 0, 0, 'WITHSCORES')
 local next_delayed_ms = first[2] and math.floor(tonumber(first[2]) / SCORE_PER_MS) or 0
 return {
-  stopped, limit_ttl_ms, next_delayed_ms, ghosts, refused[1] or '', refused[2] or '', jobs,
+  stopped, limit_ttl_ms, next_delayed_ms, ghosts, due[1] or '', due[2] or '', jobs,
   int(now_ms),
 }

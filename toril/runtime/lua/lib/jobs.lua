@@ -24,12 +24,6 @@ local function peek_job(base, id)
   return job
 end
 
--- The word for a feature that the job needs and that is not built, or nil. To run such a job
--- without it would end a schedule.
-local function unbuilt_feature(job)
-  return job.rjk and 'rjk' or nil
-end
-
 -- The job as a flat array; fields over their size limit are not read: their size says so.
 local function job_reply(job, token, max_data_bytes, max_opts_bytes)
   local data = job.data_bytes <= max_data_bytes and redis.call('HGET', job.key, 'data')

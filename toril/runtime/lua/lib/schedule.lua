@@ -1,0 +1,90 @@
+-- include lib/clock.lua
+-- include lib/events.lua
+-- include lib/insert.lua
+-- include lib/remove.lua
+-- The next iteration of a schedule. A scheduler owns one current job, `repeat:<scheduler>:<ms>` with
+-- the ms of its score in `repeat`; whoever claims that job adds the next one, and nobody else does.
+-- What a foreign program has left in a key's place ends the schedule, never the claim.
+
+-- BullMQ's slot of an interval: the next after `last_ms`, or, where slots were missed, after now.
+local function interval_slot(last_ms, every_ms, offset_ms, now_ms)
+  local next_ms = last_ms + every_ms
+  if next_ms < now_ms then
+    local slot_ms = math.floor(now_ms / every_ms) * every_ms + offset_ms
+    next_ms = slot_ms > now_ms and slot_ms or slot_ms + every_ms
+  end
+  return math.floor(next_ms)
+end
+
+-- An entry of BullMQ v5's repeatable jobs under its old name; without `ic` it is no scheduler.
+local function is_legacy(scheduler, count)
+  local rest = not count and scheduler:match('^[^:]*:[^:]*:%d*:[^:]*:(.*)$')
+  return rest and (rest:match('^%d+$') or rest:find(' ', 1, true)) and true or false
+end
+
+local function read_scheduler(base, scheduler)
+  local fields = redis.pcall(
+    'HMGET', base .. 'repeat:' .. scheduler, 'name', 'data', 'every', 'offset', 'ic'
+  )
+  if fields.err or is_legacy(scheduler, fields[5]) then
+    return nil
+  end
+  return {
+    name = fields[1], data = fields[2], every_ms = tonumber(fields[3] or ''),
+    offset_ms = tonumber(fields[4] or '') or 0, count = tonumber(fields[5] or '') or 0,
+  }
+end
+
+local function is_over(wish, count, now_ms)
+  local limit, end_ms = tonumber(wish.limit), tonumber(wish.endDate)
+  return limit and count > limit or end_ms and end_ms < now_ms or false
+end
+
+-- The successor of a job that is about to be claimed: {scheduler, at_ms, count, name, data, opts};
+-- nil for a job that has none; 'ask' where the slot follows a cron pattern, which the caller has to
+-- read: it comes again with `slot_ms` ('' = there is none) for the job `slot_of`.
+local function plan_next(base, job, opts, now_ms, slot_of, slot_ms)
+  if not is_current_iteration(base, job.id, job.rjk) then
+    return nil
+  end
+  local wish = type(opts['repeat']) == 'table' and opts['repeat'] or {}
+  local count = (tonumber(wish.count) or 0) + 1
+  local scheduler = read_scheduler(base, job.rjk)
+  if not scheduler or is_over(wish, count, now_ms) then
+    return nil
+  end
+  local every_ms, at_ms = scheduler.every_ms or tonumber(wish.every), nil
+  if every_ms and every_ms > 0 then
+    local last_ms = tonumber(redis.call('ZSCORE', base .. 'repeat', job.rjk))
+    at_ms = interval_slot(last_ms, every_ms, scheduler.offset_ms, now_ms)
+  elseif slot_of ~= job.id then
+    return 'ask'
+  elseif slot_ms == '' then
+    return nil
+  else
+    at_ms, opts.prevMillis = tonumber(slot_ms), tonumber(slot_ms)
+  end
+  wish.count, wish.immediately, opts['repeat'] = count, nil, wish
+  return {
+    scheduler = job.rjk, at_ms = at_ms, iterations = scheduler.count + 1, opts = opts,
+    name = scheduler.name or job.name or '', data = scheduler.data or '{}',
+  }
+end
+
+local function add_planned(base, plan, now_ms)
+  local id = 'repeat:' .. plan.scheduler .. ':' .. int(plan.at_ms)
+  if redis.call('EXISTS', base .. id) == 1 then
+    return emit_trimmed(base, 'duplicated', 'jobId', id)
+  end
+  redis.call('ZADD', base .. 'repeat', int(plan.at_ms), plan.scheduler)
+  redis.call('HSET', base .. 'repeat:' .. plan.scheduler, 'ic', int(plan.iterations))
+  redis.pcall('INCR', base .. 'id')
+  local delay_ms, opts = math.max(plan.at_ms - now_ms, 0), plan.opts
+  opts.attempts = opts.attempts or 0
+  opts.jobId, opts.delay, opts.timestamp, opts.repeatJobKey = id, delay_ms, now_ms, plan.scheduler
+  insert_job(base, id, {
+    name = plan.name, data = plan.data, opts = cjson.encode(opts), at_ms = now_ms,
+    delay_ms = delay_ms, priority = tonumber(opts.priority) or 0, is_lifo = opts.lifo == true,
+    scheduler = plan.scheduler,
+  })
+end
