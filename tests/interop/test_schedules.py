@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.interop.compare import queue_view
-from tests.interop.conftest import PROCESSORS
+from tests.interop.conftest import BOTH_MAJORS, PROCESSORS
 from tests.support.toril import TorilRun
 from tests.support.waiting import until
 from toril.runtime.schedule import next_match
@@ -74,8 +74,9 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 TEMPLATE = {
     "name": "echo",
     "data": {"a": 1},
-    "opts": {"attempts": 2, "priority": 3, "removeOnFail": {"count": 5}},
+    "opts": {"attempts": 2, "priority": 3, "removeOnFail": {"count": 5}, "keepLogs": 0.5},
 }
+DEDUPLICATED = {"name": "echo", "data": [], "opts": {"deduplication": {"id": "d", "ttl": 5000}}}
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,11 @@ def stage(node: NodeDriver, redis_client: redis.Redis, redis_url: str, queue_nam
 
 
 @pytest.mark.parametrize("case", SCHEDULES)
-@pytest.mark.parametrize("template", [TEMPLATE, {"name": "nothing"}], ids=["full", "bare"])
+@pytest.mark.parametrize(
+    "template",
+    [TEMPLATE, {"name": "nothing"}, DEDUPLICATED],
+    ids=["full", "bare", "deduplicated"],
+)
 def test_61_62_successor_is_the_one_that_nodes_worker_makes(
     case: str, template: dict[str, Any], stage: Stage
 ) -> None:
@@ -149,6 +154,7 @@ def test_61_62_successor_is_the_one_that_nodes_worker_makes(
     assert views[1] == views[0]
 
 
+@BOTH_MAJORS
 def test_61_every_second_ten_times_at_the_right_slots(stage: Stage) -> None:
     first = stage.upsert({"every": 500})
     with stage.work():

@@ -14,6 +14,7 @@ from tests.support.fault_proxy import FaultProxy
 from tests.support.lane import LOCK_MS, Lane
 from toril.errors import InvalidInput, InvalidJobData, InvalidOption, RedisRefused
 from toril.runtime.asking import Ask, Asked, ask_channel, cancel_job
+from toril.runtime.children import AskedOfChildren
 from toril.runtime.listening import Listener
 from toril.runtime.lock import LockKeeper
 from toril.runtime.queue import AsyncQueue, Queue
@@ -276,6 +277,7 @@ async def test_running_job_adds_another(lane: Lane, redis_url: str) -> None:
         "remove_on_complete": {"age": 5, "count": 2},
         "remove_on_fail": True,
         "job_id": "next-1",
+        "deduplication": {"id": "d", "ttl": "1s", "extend": True},
     }
     async with open_store(redis_url) as store:
         assert await store.add("next", b'{"n": 1}', options) == "next-1"
@@ -290,6 +292,7 @@ async def test_running_job_adds_another(lane: Lane, redis_url: str) -> None:
         "backoff": {"type": "exponential", "delay": 1000, "jitter": 0.5},
         "removeOnComplete": {"age": 5, "count": 2, "limit": 1000},
         "removeOnFail": True,
+        "de": {"id": "d", "ttl": 1000, "extend": True},
     }
     assert lane.ids("wait") == ["2"]
 
@@ -313,6 +316,11 @@ async def test_running_job_adds_another(lane: Lane, redis_url: str) -> None:
         (("a", b"1", {"backoff": {"type": "fixed", "delay": 5}}), InvalidOption),
         (("a", b"1", {"remove_on_fail": {"count": -1}}), InvalidOption),
         (("a", b"1", {"remove_on_fail": {"counts": 1}}), InvalidOption),
+        (("a", b"1", {"deduplication": {"id": 7}}), InvalidOption),
+        (("a", b"1", {"deduplication": {"ttl": "1s"}}), InvalidOption),
+        (("a", b"1", {"deduplication": {"id": "d", "more": 1}}), InvalidOption),
+        (("a", b"1", {"parent": {"id": "p", "queue": "bull:q"}}), InvalidOption),
+        (("a", b"1", {"fail_parent_on_failure": True}), InvalidOption),
     ],
 )
 async def test_what_a_queue_would_refuse_is_refused(
@@ -322,3 +330,47 @@ async def test_what_a_queue_would_refuse_is_refused(
         with pytest.raises(error):
             await store.add(*wanted)
     assert lane.client.keys() == []
+
+
+# -- a job's children
+
+
+async def test_running_job_learns_of_its_children(lane: Lane, redis_url: str) -> None:
+    claim = lane.claim_new("p")
+    values = {"bull:a:1": '{"x":1}', "bull:ä:2": "null"}
+    lane.client.hset(lane.key("p:processed"), mapping=values)
+    lane.client.hset(lane.key("p:failed"), "bull:a:3", "no\n luck")
+    lane.client.sadd(lane.key("p:dependencies"), "bull:a:5", "bull:a:4")
+    lane.client.zadd(lane.key("p:unsuccessful"), {"bull:a:6": 1})
+    async with open_store(redis_url) as store:
+        told = [json.loads(await store.children(claim, one)) for one in AskedOfChildren]
+    assert told == [
+        {"bull:a:1": {"x": 1}, "bull:ä:2": None},
+        {"bull:a:3": "no\n luck"},
+        ["bull:a:4", "bull:a:5"],
+    ]
+    async with AsyncQueue("lane", redis=redis_url) as queue:
+        job = await queue.get_job("p")
+        assert job is not None
+        assert await job.children_values() == told[0]
+        assert await job.ignored_children_failures() == told[1]
+        assert await job.unprocessed_children() == told[2]
+        assert await job.failed_children() == ["bull:a:6"]
+
+
+async def test_childless_job_learns_that(lane: Lane, redis_url: str) -> None:
+    claim = lane.claim_new("p")
+    async with open_store(redis_url) as store:
+        told = [json.loads(await store.children(claim, one)) for one in AskedOfChildren]
+    assert told == [{}, {}, []]
+
+
+@pytest.mark.parametrize("value", [b"nonsense", b"1 2", b'"\xff"', b"[" * 100_000, b""])
+async def test_value_that_is_no_json_is_an_error_that_names_the_child(
+    lane: Lane, redis_url: str, value: bytes
+) -> None:
+    claim = lane.claim_new("p")
+    lane.client.hset(lane.key("p:processed"), "bull:a:1", value)
+    async with open_store(redis_url) as store:
+        with pytest.raises(InvalidJobData, match="bull:a:1"):
+            await store.children(claim, AskedOfChildren.VALUES)

@@ -15,7 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from toril.errors import Delayed, Interrupted, RateLimited, SoftTimeout, Unrecoverable
+from toril.errors import (
+    Delayed,
+    Interrupted,
+    RateLimited,
+    SoftTimeout,
+    Unrecoverable,
+    WaitingChildren,
+)
 
 if TYPE_CHECKING:
     from toril import SandboxedJob
@@ -345,6 +352,26 @@ def grow(job: SandboxedJob):
 
 
 kept: list[bytearray] = []
+
+
+def wait_for_children(job: SandboxedJob):
+    raise WaitingChildren
+
+
+def children(job: SandboxedJob):
+    """What the supervisor told, by its size."""
+    try:
+        told = getattr(job, job.data)()
+    except Exception as error:  # noqa: BLE001 - the test wants to know which
+        return f"{type(error).__name__}: {error}"
+    return len(told)
+
+
+def follow(job: SandboxedJob):
+    from toril import Deduplication  # noqa: PLC0415 - other tests look at what is loaded
+
+    wish = Deduplication("d", ttl="1s", extend=True)
+    return job.add("next", 1, deduplication=wish)
 
 
 processors = {

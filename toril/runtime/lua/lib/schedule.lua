@@ -40,7 +40,7 @@ local function is_over(wish, count, now_ms)
   return limit and count > limit or end_ms and end_ms < now_ms or false
 end
 
--- The successor of a job that is about to be claimed: {scheduler, at_ms, count, name, data, opts};
+-- The successor of a job that is about to be claimed: {scheduler, at_ms, iterations, name, data, opts};
 -- nil for a job that has none; 'ask' where the slot follows a cron pattern, which the caller has to
 -- read: it comes again with `slot_ms` ('' = there is none) for the job `slot_of`.
 local function plan_next(base, job, opts, now_ms, slot_of, slot_ms)
@@ -82,9 +82,10 @@ local function add_planned(base, plan, now_ms)
   local delay_ms, opts = math.max(plan.at_ms - now_ms, 0), plan.opts
   opts.attempts = opts.attempts or 0
   opts.jobId, opts.delay, opts.timestamp, opts.repeatJobKey = id, delay_ms, now_ms, plan.scheduler
+  local wish = type(opts.de) == 'table' and opts.de or {}
   insert_job(base, id, {
     name = plan.name, data = plan.data, opts = cjson.encode(opts), at_ms = now_ms,
     delay_ms = delay_ms, priority = tonumber(opts.priority) or 0, is_lifo = opts.lifo == true,
-    scheduler = plan.scheduler,
+    dedup_id = type(wish.id) == 'string' and wish.id or nil, scheduler = plan.scheduler,
   })
 end
