@@ -293,6 +293,17 @@ def test_job_whose_children_have_all_ended_runs_again_at_once(lane: Lane) -> Non
     assert lane.event_names() == ["waiting-children", "waiting"]
 
 
+def test_cancelled_job_does_not_wait_for_its_children(lane: Lane) -> None:
+    claim = lane.claim_new("p")
+    lane.client.sadd(lane.key("p:dependencies"), "bull:x:1")
+    lane.run(cancel_job(lane.base, "p", now_ms=lane.now_ms))
+    assert lane.settle(claim, WaitForChildren(), WAITS) is Settled.DONE
+    assert lane.scores("waiting-children") == {}
+    (again,) = lane.claim().claims
+    assert (again.id, again.is_cancelled) == ("p", True)
+    assert lane.settle(again, Fail("cancelled"), RAISED) is Settled.DONE
+
+
 @pytest.mark.parametrize("refusal", [Settled.FAILED_CHILDREN, Settled.NO_CHILDREN])
 def test_job_that_cannot_wait_is_still_ours(lane: Lane, refusal: Settled) -> None:
     claim = lane.claim_new("p")

@@ -276,6 +276,25 @@ async def test_claim_is_found_again_and_never_made_twice(lane: Lane, proxy: Faul
     assert lane.job("a")["ats"] == "1"
 
 
+async def test_claim_of_a_schedules_job_adds_one_successor(lane: Lane, proxy: FaultProxy) -> None:
+    async with warm_line(lane, proxy) as line:
+        at_ms = lane.now_ms
+        lane.client.delete(lane.key("wait"))
+        lane.client.hset(lane.key("repeat:s"), mapping={"name": "n", "every": 10**9, "ic": 1})
+        lane.client.zadd(lane.key("repeat"), {"s": at_ms})
+        current = lane.wait(f"repeat:s:{at_ms}", rjk="s", opts='{"repeat":{"every":1000000000}}')
+        proxy.cut()
+        with pytest.raises(RedisUnavailable):
+            await line.store.exchange(want=WANT)
+        adopted = await line.store.adopt()
+        await line.store.exchange(want=WANT)
+    assert [claim.id for claim in adopted] == [current]
+    assert lane.job("repeat:s")["ic"] == "2"
+    assert [job_id for job_id in lane.ids("delayed") if job_id.startswith("repeat:")] == [
+        f"repeat:s:{int(lane.scores('repeat')['s'])}"
+    ]
+
+
 async def test_whole_round_trip_is_repeated_safely(lane: Lane, proxy: FaultProxy) -> None:
     """Reports, settlements and a claim in one pipeline, which is how a worker sends them."""
     async with warm_line(lane, proxy) as line:

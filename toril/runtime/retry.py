@@ -190,7 +190,7 @@ def unrun(claim: Claim, policy: Policy) -> Outcome | None:
     return None
 
 
-def decide(claim: Claim, outcome: Outcome, policy: Policy, jitter: float) -> Settlement:  # noqa: PLR0911 - one for each row
+def decide(claim: Claim, outcome: Outcome, policy: Policy, jitter: float) -> Settlement:  # noqa: C901, PLR0911 - one for each row
     """What to do to a job after an attempt.
 
     Args:

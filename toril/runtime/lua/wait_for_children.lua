@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Puts an active job among those that wait for children, as its processor asked, without costing an
--- attempt. One whose children have all ended meanwhile is released at once, and runs next.
+-- attempt. One whose children have all ended meanwhile is released at once, and runs next; so is one
+-- that was cancelled.
 -- BullMQ layout: move an active job to waiting-children.
 --
 -- KEYS[1]  base
@@ -32,5 +33,10 @@ leave_verdict(base, id, token, now_ms, 5)
 leave_active(base, id)
 redis.call('ZADD', base .. 'waiting-children', int(now_ms), id)
 emit(base, 'waiting-children', 'jobId', id, 'prev', 'active')
-release_if_done({key = job_key, base = base, id = id}, now_ms)
+local parent = {key = job_key, base = base, id = id}
+if is_cancelled(base, id) and leave_waiting_children(parent) then
+  release_parent(parent, now_ms)
+else
+  release_if_done(parent, now_ms)
+end
 return 'done'

@@ -39,6 +39,10 @@ local function leave_verdict(base, id, token, now_ms, first)
 end
 
 -- A job that was cancelled meanwhile waits for nothing: the next claim ends it.
+local function is_cancelled(base, id)
+  return redis.call('HEXISTS', base .. id, 't:cancel') == 1
+end
+
 local function unless_cancelled(base, id, delay_ms)
-  return redis.call('HEXISTS', base .. id, 't:cancel') == 1 and 0 or delay_ms
+  return is_cancelled(base, id) and 0 or delay_ms
 end
