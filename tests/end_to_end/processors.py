@@ -166,7 +166,14 @@ def soft(job: SandboxedJob) -> str:
     return "never"
 
 
+def environ(job: SandboxedJob) -> list[str]:
+    """The names that it finds in its environment."""
+    del job
+    return list(os.environ)
+
+
 processors = {
+    "environ": environ,
     "later": later,
     "hold": hold,
     "parent": parent,

@@ -159,7 +159,7 @@ async def test_invariant_14_healthy_means_consuming(private_server, harm):
         await turned_well(worker)
         assert worker.health(loop.time()).is_healthy
         if harm == "the loop stands":
-            assert "loop" in worker.health(loop.time() - 60).complaints[0]
+            assert "loop" in worker.health(loop.time() - 60).complaints[0].text
         elif harm == "Redis is gone":
             server.kill()
             assert await complaint(worker, "Redis")
@@ -188,6 +188,6 @@ async def complaint(worker: Worker, word: str) -> str:
     loop = asyncio.get_running_loop()
     while True:
         for said in worker.health(loop.time()).complaints:
-            if word in said:
-                return said
+            if word in said.text:
+                return said.text
         await asyncio.sleep(0.02)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tests.support.tied import tied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +29,7 @@ class TorilRun:
         url: the server.
         flags: further command line words.
         command: what to run instead of `-m toril run`.
+        environ: variables besides our own.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class TorilRun:
         url: str,
         *flags: str,
         command: tuple[str, ...] = ("-m", "toril", "run"),
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         words = ["--queue", queue, "--processor", processor, "--redis", url, "--json", *flags]
         self.events: list[dict[str, Any]] = []
@@ -46,7 +48,7 @@ class TorilRun:
         self.process = subprocess.Popen(
             tied([sys.executable, *command, *words]),
             cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environ or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -35,9 +35,24 @@ WELL = Vitals(
 def test_healthy_means_consuming(change, complaint):
     health = examine(dataclasses.replace(WELL, **change))
     assert health.is_healthy is (complaint is None)
-    assert complaint is None or complaint in health.complaints[0]
+    assert complaint is None or complaint in health.complaints[0].text
 
 
 def test_every_complaint_is_told():
     sick = dataclasses.replace(WELL, turned_s=0, answered_s=0, claimed_s=0, could_claim_s=0)
     assert len(examine(sick).complaints) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "is_live"),
+    [
+        ({"turned_s": 90.0}, False),
+        ({"claimed_s": 50.0, "could_claim_s": 60.0}, False),
+        ({"claimed_s": 50.0, "could_claim_s": 60.0, "answered_s": 50.0}, True),
+        ({"answered_s": 50.0}, True),
+        ({"unavailable_s": 50.0}, True),
+    ],
+)
+def test_a_redis_that_is_away_is_no_reason_to_restart(change, is_live):
+    """Jobs run on through an outage; a restart would end them and mend nothing."""
+    assert examine(dataclasses.replace(WELL, **change)).is_live is is_live

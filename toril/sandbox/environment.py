@@ -16,6 +16,7 @@ _SHELL_NAMES = frozenset({"_", "EDITOR", "HISTFILE", "LOGNAME", "LS_COLORS", "MA
 _SHELL_NAMES |= {"PAGER", "PS1", "PWD", "SHELL", "SHLVL", "TERM", "USER"}
 _PREFIXES = ("LC_", "SSL_CERT_")
 _REFUSED_PREFIXES = ("TORIL_", "REDIS_")
+_MANAGER_PREFIXES = ("NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "CREDENTIALS_DIRECTORY")
 _THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "OMP_NUM_THREADS",
@@ -57,12 +58,17 @@ def has_hidden(source: Mapping[str, str], env: Mapping[str, str]) -> bool:
 
 
 def check_names(env_names: Sequence[str]) -> None:
-    """Refuse to let through what may hold the Redis URL.
+    """Refuse to let through what may hold the Redis URL, or speaks for the supervisor.
 
     Raises:
-        InvalidOption: a name begins with `TORIL_` or `REDIS_`.
+        InvalidOption: a name begins with `TORIL_` or `REDIS_`, or is one of systemd's.
     """
     for name in env_names:
+        if name.startswith(_MANAGER_PREFIXES):
+            raise InvalidOption(
+                f"env names {name!r}; the service manager's variables never reach a child: with "
+                "them it could speak for the supervisor. Hand the value on under another name"
+            )
         if name.startswith(_REFUSED_PREFIXES):
             raise InvalidOption(
                 f"env names {name!r}; variables beginning with TORIL_ or REDIS_ never reach a "

@@ -43,15 +43,33 @@ class Vitals:
 
 
 @dataclass(frozen=True, slots=True)
+class Complaint:
+    """One thing that is wrong.
+
+    Attributes:
+        text: what it is, for people.
+        is_stuck: a restart is the remedy; not so where Redis or the host has to be mended first.
+    """
+
+    text: str
+    is_stuck: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """The answer: healthy when there is nothing to complain of."""
 
-    complaints: tuple[str, ...] = ()
+    complaints: tuple[Complaint, ...] = ()
 
     @property
     def is_healthy(self) -> bool:
         """Is the worker consuming, or able to?"""
         return not self.complaints
+
+    @property
+    def is_live(self) -> bool:
+        """Would a restart do no good? Never false for a Redis that is away."""
+        return not any(complaint.is_stuck for complaint in self.complaints)
 
 
 def examine(vitals: Vitals) -> Health:
@@ -59,13 +77,19 @@ def examine(vitals: Vitals) -> Health:
     now_s = vitals.now_s
     complaints = []
     if (late_s := now_s - vitals.turned_s) > LOOP_LATE_S:
-        complaints.append(f"the event loop last turned {late_s:.1f} s ago")
-    if (late_s := now_s - vitals.answered_s) > TURNS_LATE * vitals.quiet_s:
-        complaints.append(f"Redis last answered {late_s:.1f} s ago")
+        complaints.append(
+            Complaint(f"the event loop last turned {late_s:.1f} s ago", is_stuck=True)
+        )
+    is_redis_late = (late_s := now_s - vitals.answered_s) > TURNS_LATE * vitals.quiet_s
+    if is_redis_late:
+        complaints.append(Complaint(f"Redis last answered {late_s:.1f} s ago"))
     if vitals.unavailable_s is not None:
-        complaints.append(f"no child can be had for {now_s - vitals.unavailable_s:.1f} s")
+        complaints.append(
+            Complaint(f"no child can be had for {now_s - vitals.unavailable_s:.1f} s")
+        )
     if vitals.could_claim_s is not None:
         late_s = now_s - max(vitals.claimed_s, vitals.could_claim_s)
         if late_s > TURNS_LATE * vitals.poll_s:
-            complaints.append(f"children are free and nothing was claimed for {late_s:.1f} s")
+            text = f"children are free and nothing was claimed for {late_s:.1f} s"
+            complaints.append(Complaint(text, is_stuck=not is_redis_late))
     return Health(tuple(complaints))

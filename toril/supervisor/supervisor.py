@@ -18,16 +18,14 @@ from toril.errors import (
     SandboxUnavailable,
 )
 from toril.sandbox.tree import become_supervisor, sweep_strangers
-from toril.supervisor.worker import Worker
+from toril.supervisor.service.beat import Beat, QueueState
+from toril.supervisor.service.notify import Notifier
+from toril.supervisor.worker import LAST_TRY_S, Worker
 
 if TYPE_CHECKING:
     from toril.events import Emit
     from toril.supervisor.health import Health
     from toril.supervisor.settings import Settings
-
-TITLE_S = 1.0
-"""How often the process title may change; chosen: people read it, tools poll it."""
-
 
 SWEEP_S = 0.02
 """Longest round of a sweep on the loop; chosen: far below what a lock leaves."""
@@ -42,8 +40,18 @@ class Supervisor:
         self._workers = [
             Worker(queue, settings, emit, self._sweep_orphans) for queue in settings.queues
         ]
-        self._is_stopping = False
-        self._turned_s = 0.0
+        self._drain_s = settings.drain_timeout_ms / 1000
+        self._grace_s = max(queue.limits.grace_s for queue in settings.queues)
+        self._stop_by_s: float | None = None
+        self._notifier = Notifier(os.environ)
+        self._beat = Beat(
+            self._notifier,
+            states=lambda: [
+                QueueState(w.queue.name, w.running, w.queue.concurrency) for w in self._workers
+            ],
+            health=self.health,
+            stop_left_s=self._stop_left_s,
+        )
 
     async def run(self) -> int:
         """Work; returns the exit code.
@@ -59,13 +67,14 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         await self._open()
-        title = asyncio.create_task(self._keep_title())
+        self._notifier.ready()
+        beat = asyncio.create_task(self._beat.run())
         try:
             ends = await asyncio.gather(
                 *(self._work(worker) for worker in self._workers), return_exceptions=True
             )
         finally:
-            title.cancel()
+            beat.cancel()
             sweep_strangers(set())
         for end in ends:
             if isinstance(end, BaseException):
@@ -108,28 +117,25 @@ class Supervisor:
                     other.stop()
 
     def _on_signal(self) -> None:
+        is_first = self._stop_by_s is None
         for worker in self._workers:
-            if self._is_stopping:
-                worker.stop_now()
-            else:
+            if is_first:
                 worker.stop()
-        self._is_stopping = True
+            else:
+                worker.stop_now()
+        if is_first:
+            self._notifier.stopping()
+            now_s = asyncio.get_running_loop().time()
+            self._stop_by_s = now_s + self._drain_s + self._grace_s + LAST_TRY_S
+
+    def _stop_left_s(self) -> float | None:
+        if self._stop_by_s is None:
+            return None
+        return self._stop_by_s - asyncio.get_running_loop().time()
 
     def health(self) -> dict[str, Health]:
         """Queue name → whether it is consumed; what every probe asks."""
-        return {w.queue.name: w.health(self._turned_s) for w in self._workers}
-
-    async def _keep_title(self) -> None:
-        shown = ""
-        while True:
-            self._turned_s = asyncio.get_running_loop().time()
-            title = "toril: " + " ".join(
-                f"{w.queue.name} [{w.running}/{w.queue.concurrency} busy]" for w in self._workers
-            )
-            if title != shown:
-                setproctitle.setproctitle(title)
-                shown = title
-            await asyncio.sleep(TITLE_S)
+        return {w.queue.name: w.health(self._beat.turned_s) for w in self._workers}
 
 
 def supervise(settings: Settings, emit: Emit) -> tuple[int, str]:
