@@ -164,6 +164,45 @@ class ClaimingResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class ListenerFailed:
+    """A listener raised, took too long or took its child with it; told now and then only.
+
+    `failures` counts those of this listener since it was last told.
+    """
+
+    queue: str
+    listener: str
+    job_id: str
+    reason: str
+    failures: int
+    stack: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerEventsDropped:
+    """Listeners did not keep up, or had no child: that many events so far were not handed over."""
+
+    queue: str
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListenersPaused:
+    """No child can be had for the listeners; jobs go on, and it is tried again and again."""
+
+    queue: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListenersResumed:
+    """The listeners have a child again."""
+
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
 class RedisLost:
     """Redis cannot be reached, or cannot take writes; running jobs go on."""
 
@@ -230,6 +269,10 @@ Event: TypeAlias = (
     | ChildGone
     | ClaimingPaused
     | ClaimingResumed
+    | ListenerFailed
+    | ListenerEventsDropped
+    | ListenersPaused
+    | ListenersResumed
     | RedisLost
     | RedisBack
     | Draining

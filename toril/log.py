@@ -115,6 +115,14 @@ def _paused(e: ev.ClaimingPaused) -> str:
     return f"{e.queue}: claiming is paused: {e.reason}" + (f". {e.remedy}" if e.remedy else "")
 
 
+def _listener(e: ev.ListenerFailed) -> str:
+    of_job = f" of job {e.job_id}" if e.job_id else ""
+    places = [line.strip() for line in e.stack.splitlines() if line.startswith("  File ")]
+    where = f" ({places[-1]})" if places else ""
+    again = f"; {e.failures} times since it was last told" if e.failures > 1 else ""
+    return f"{e.queue}: listener {e.listener}{of_job} failed: {e.reason}{where}{again}"
+
+
 def _drain(e: ev.Draining) -> str:
     return (
         f"{e.queue}: stopping; {_count(e.running, 'running job has', 'running jobs have')} "
@@ -191,6 +199,19 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
     ev.ChildGone: ("WARNING", lambda e: f"{e.queue}: child {e.pid} {e.how}"),
     ev.ClaimingPaused: ("ERROR", _paused),
     ev.ClaimingResumed: ("INFO", lambda e: f"{e.queue}: claiming goes on"),
+    ev.ListenerFailed: ("WARNING", _listener),
+    ev.ListenerEventsDropped: (
+        "WARNING",
+        lambda e: f"{e.queue}: {_count(e.dropped, 'event', 'events')} for listeners dropped so far",
+    ),
+    ev.ListenersPaused: (
+        "ERROR",
+        lambda e: (
+            f"{e.queue}: no child for the listeners, jobs go on: {e.reason}"
+            + (f". {e.remedy}" if e.remedy else "")
+        ),
+    ),
+    ev.ListenersResumed: ("INFO", lambda e: f"{e.queue}: listeners have a child again"),
     ev.RedisLost: (
         "ERROR",
         lambda e: f"{e.queue}: no Redis; running jobs go on, it is tried again: {e.reason}",

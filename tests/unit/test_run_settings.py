@@ -30,12 +30,14 @@ def test_every_flag_arrives():
         *("--result-size", "2MiB", "--output-size", "64KiB", "--jobs-per-child", "9"),
         *("--max-crashes", "2", "--on-crash", "fail", "--env", "A", "--env", "B"),
         *("--drain-timeout", "60s", "--until-empty", "--prefix", "p"),
+        *("--listeners", "app:heard", "--listener-timeout", "2s"),
     )
     (queue,) = found.queues
     assert (found.prefix, found.drain_timeout_ms, found.until_empty) == ("p", 60_000, True)
     assert (queue.concurrency, queue.lock_ms, queue.stalled_interval_ms) == (4, 20_000, 5_000)
     assert queue.rate_limit == RateLimit(200, 60_000, 10)
     assert (queue.max_crashes, queue.on_crash, queue.env) == (2, "fail", ("A", "B"))
+    assert (queue.listeners, queue.listener_timeout_s) == ("app:heard", 2)
     limits = queue.limits
     assert (limits.timeout_s, limits.memory_bytes, limits.max_jobs) == (300, 2**29, 9)
     assert (limits.result_bytes, limits.output_bytes) == (2**21, 2**16)
@@ -87,6 +89,8 @@ def test_server_comes_from_the_environment_when_no_flag_names_it(monkeypatch):
         (["--processor", "syn.py:f"], 'a module, not a file: "syn:f"'),
         (["--processor", "../app/images.py:f"], 'not a file: "app.images:f"'),
         (["--processor", "/:f"], 'not a file: "myapp:f"'),
+        (["--listeners", "heard.py:f"], '--listeners is .*not a file: "heard:f"'),
+        (["--listener-timeout", "0s"], "--listener-timeout is '0s'; expected more than 0"),
     ],
 )
 def test_bad_value_is_refused_in_the_users_words_before_anything_starts(flags, words):

@@ -57,7 +57,7 @@ def main(plan: Plan, processor: Processor | None) -> NoReturn:
         for step, act in confine.steps(plan):  # noqa: B007 - the name is for the fault's report
             act()
         step = "import"
-        found = processor or preload.resolve(plan.processor, has_hidden=plan.has_hidden)
+        found = processor or preload.resolve(plan.code, has_hidden=plan.has_hidden)
         step = "setup"
         env = _set_up(plan, found)
         step = "data socket"
@@ -79,8 +79,7 @@ def _set_up(plan: Plan, processor: Processor) -> Any:
         return processor.setup()
     except BaseException as error:  # noqa: BLE001 - a wall: user code may raise anything
         raise ProcessorImportError(
-            f"setup() of processor {plan.processor!r} failed: "
-            f"{type(error).__name__}: {ends.said(error)}",
+            f"setup() of {plan.code.words} failed: {type(error).__name__}: {ends.said(error)}",
             preload.import_remedy(error, has_hidden=plan.has_hidden),
             ends.stack(error),
         ) from None

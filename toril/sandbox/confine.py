@@ -24,6 +24,8 @@ from toril.sandbox.limits import Limits, apply_rlimits
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from toril.sandbox.named import UserCode
+
 DATA_FD = 3
 """Where every child has its data socket."""
 
@@ -56,7 +58,7 @@ class Plan:
         nice: how far it steps back behind the supervisor.
         working_directory: where processors run.
         zygote_pid: its parent; it dies with it.
-        processor: `"module:attribute"`.
+        code: what its calls are given to.
         has_hidden: variables of the supervisor's environment were kept from it.
         shared_fds: read-only files that preloaded modules hold open.
         data_fd, stdout_fd, stderr_fd, stack_fd: its ends of socket and pipes.
@@ -68,7 +70,7 @@ class Plan:
     nice: int
     working_directory: str
     zygote_pid: int
-    processor: str
+    code: UserCode
     has_hidden: bool
     shared_fds: Sequence[int]
     data_fd: int

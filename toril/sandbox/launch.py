@@ -76,7 +76,7 @@ def orders(spec: ZygoteSpec) -> dict[str, Any]:
     return {
         "supervisor_pid": os.getpid(),
         "queue": spec.queue,
-        "processor": spec.processor,
+        "code": asdict(spec.code),
         "import_in": spec.import_in,
         "has_hidden": environment.has_hidden(os.environ, env),
         "level": spec.level.value,

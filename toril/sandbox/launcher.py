@@ -20,6 +20,7 @@ from toril.sandbox.handle import Child
 from toril.sandbox.launch import Launched, launch, orders
 from toril.sandbox.levels import Level, require
 from toril.sandbox.listener import tell
+from toril.sandbox.named import UserCode
 from toril.sandbox.states import State
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class ZygoteSpec:
         import_in: `zygote`, once for all children, or `child`, in each for itself: for modules
             that open connections or start threads when they are imported.
         preload_s: longest start of a zygote, the processor's import included.
+        is_listeners: the processor is a mapping from event name to listeners.
     """
 
     queue: str
@@ -61,6 +63,12 @@ class ZygoteSpec:
     nice: int = 5
     import_in: Literal["zygote", "child"] = "zygote"
     preload_s: float = 60.0
+    is_listeners: bool = False
+
+    @property
+    def code(self) -> UserCode:
+        """What its children call."""
+        return UserCode(self.processor, is_listeners=self.is_listeners)
 
 
 class Zygote:
@@ -69,6 +77,7 @@ class Zygote:
     Attributes:
         pid: its process id.
         children: those that have not had `on_gone`.
+        hears: events that its listeners take; None where each child imports them.
     """
 
     def __init__(
@@ -97,6 +106,7 @@ class Zygote:
         self._is_dead = False
         self._is_importing = False
         self._accusation = ""
+        self.hears: frozenset[str] | None = None
         self._loop.add_reader(self._channel, self._on_readable)
         self._loop.add_reader(self._pidfd, self._on_death)
 
@@ -207,6 +217,7 @@ class Zygote:
         if word is None:
             raise self._died_early()
         if word["is"] == "ready":
+            self.hears = None if word["hears"] is None else frozenset(word["hears"])
             return
         if word["is_import"]:
             raise ProcessorImportError(word["reason"], word["remedy"], word["traceback"])
@@ -216,8 +227,7 @@ class Zygote:
         tail = self._capture.output.stderr_tail
         if self._is_importing:
             return ProcessorImportError(
-                f"importing processor {self._spec.processor!r} ended the process: "
-                f"it {self._how_it_ended()}",
+                f"importing {self._spec.code.words} ended the process: it {self._how_it_ended()}",
                 "Mend the module: it must not exit or crash when it is imported",
                 tail,
             )
@@ -228,8 +238,7 @@ class Zygote:
         if not self._is_importing:
             return SandboxUnavailable(f"the zygote did not start in {self._spec.preload_s:g} s")
         return ProcessorImportError(
-            f"importing processor {self._spec.processor!r} took more than "
-            f"{self._spec.preload_s:g} s",
+            f"importing {self._spec.code.words} took more than {self._spec.preload_s:g} s",
             "Move slow work out of the import, into the function that runs the job or setup()",
             self._capture.output.stderr_tail,
         )

@@ -18,12 +18,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox import ends, proc, processor
+from toril.sandbox import delivery, ends, proc, processor
 from toril.sandbox.text import clean, clean_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
 
+    from toril.sandbox.named import UserCode
     from toril.sandbox.processor import Processor
     from toril.sandbox.wire import Wire
 
@@ -37,11 +38,11 @@ _CLEAN_ENVIRONMENT = (
 _MAX_TRACEBACK_BYTES = 32 * 1024
 
 
-def load(path: str, *, has_hidden: bool) -> tuple[Processor, list[int]]:
-    """Import a processor and check what its import left open.
+def load(code: UserCode, *, has_hidden: bool) -> tuple[Processor, list[int]]:
+    """Import a processor, or listeners, and check what the import left open.
 
     Args:
-        path: `"module:attribute"`.
+        code: what to import.
         has_hidden: variables of the supervisor's environment were kept from it.
 
     Returns:
@@ -53,27 +54,27 @@ def load(path: str, *, has_hidden: bool) -> tuple[Processor, list[int]]:
     """
     before = open_fds()
     with watching_threads() as starters:
-        found = resolve(path, has_hidden=has_hidden)
+        found = resolve(code, has_hidden=has_hidden)
         if found.has_coroutines:
             coroutine_runner()
-    refuse_threads(starters, processor.module_of(path))
-    return found, [fd for fd in sorted(open_fds() - before) if _is_shareable(fd)]
+    refuse_threads(starters, processor.module_of(code.path))
+    return found, [fd for fd in sorted(open_fds() - before) if _is_shareable(fd, code)]
 
 
-def resolve(path: str, *, has_hidden: bool) -> Processor:
-    """Import a processor; arguments as for `load`.
+def resolve(code: UserCode, *, has_hidden: bool) -> Processor:
+    """Import a processor, or listeners; arguments as for `load`.
 
     Raises:
         ProcessorImportError: the import failed, or what it found is not a processor.
     """
     try:
-        return processor.resolve(path)
+        return delivery.resolve(code.path) if code.is_listeners else processor.resolve(code.path)
     except ProcessorImportError:
         raise
     except BaseException as error:  # noqa: BLE001 - a wall
         # Whatever a user's module raises at import, SystemExit included, is what we report.
         raise ProcessorImportError(
-            f"importing processor {path!r} failed: "
+            f"importing {code.words} failed: "
             f"{type(error).__name__}: {clean(ends.said(error), 2048)}",
             import_remedy(error, has_hidden=has_hidden),
             clean_end(ends.stack(error), _MAX_TRACEBACK_BYTES),
@@ -189,7 +190,7 @@ def _is_open(fd: int) -> bool:
     return True
 
 
-def _is_shareable(fd: int) -> bool:
+def _is_shareable(fd: int, code: UserCode) -> bool:
     """Whether children may have it: read-only files only.
 
     Raises:
@@ -202,7 +203,7 @@ def _is_shareable(fd: int) -> bool:
         return True
     target = os.readlink(f"/proc/self/fd/{fd}")
     raise SandboxUnavailable(
-        f"importing the processor left {kind} open (fd {fd}: {target}), "
+        f"importing {code.words} left {kind} open (fd {fd}: {target}), "
         "which all children would share",
         IMPORT_IN_CHILD,
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from toril.errors import ProcessorImportError, TorilError
+from toril.sandbox import named
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 Function = Callable[["SandboxedJob"], Any]
 Hook = Callable[[], Any]
+
+_REMEDY = "Name a function, or a mapping from job name to functions"
 
 _environ_getitem = type(os.environ).__getitem__.__code__
 
@@ -32,6 +33,7 @@ class Processor:
     Attributes:
         setup: called once in every child, before its first job; None when there is none.
         teardown: called in a child that leaves; None when there is none.
+        hears: for listeners, the names of the events that they take; else empty.
     """
 
     def __init__(
@@ -39,10 +41,12 @@ class Processor:
         functions: Mapping[str, Function] | Function,
         setup: Hook | None = None,
         teardown: Hook | None = None,
+        hears: tuple[str, ...] = (),
     ) -> None:
         self._functions = functions
         self.setup = setup
         self.teardown = teardown
+        self.hears = hears
 
     @property
     def has_coroutines(self) -> bool:
@@ -62,9 +66,9 @@ class Processor:
         function = self._functions.get(job_name)
         if function is None:
             known = ", ".join(sorted(map(repr, self._functions)))
+            hint = named.did_you_mean(job_name, self._functions)
             raise UnknownJobName(
-                f"no processor for job name {job_name!r}{_did_you_mean(job_name, self._functions)}"
-                f"; this queue's processor has {known}"
+                f"no processor for job name {job_name!r}{hint}; this queue's processor has {known}"
             )
         return function
 
@@ -81,15 +85,9 @@ def resolve(path: str) -> Processor:
             the module's `setup` or `teardown` is not a function without parameters.
         BaseException: whatever the module itself raises when it is imported.
     """
-    module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute:
-        raise ProcessorImportError(
-            f"processor {path!r} is not of the form module:attribute",
-            'Write it like "myapp.images:processors"',
-        )
-    module = importlib.import_module(module_name)
-    functions = _checked(path, _attribute(module, attribute))
-    return Processor(functions, _hook(module, "setup"), _hook(module, "teardown"))
+    module, found = named.find("processor", path, "myapp.images:processors", _REMEDY)
+    functions = _checked(path, found)
+    return Processor(functions, hook(module, "setup"), hook(module, "teardown"))
 
 
 def missing_variable(error: BaseException) -> str | None:
@@ -116,42 +114,23 @@ def module_of(path: str) -> str:
     return path.partition(":")[0]
 
 
-def _attribute(module: ModuleType, name: str) -> Any:
-    try:
-        return getattr(module, name)
-    except AttributeError:
-        hint = _did_you_mean(name, dir(module))
-        raise ProcessorImportError(
-            f"module {module.__name__!r} has no attribute {name!r}{hint}",
-            "Name a function, or a mapping from job name to functions",
-        ) from None
+def hook(module: ModuleType, name: str) -> Hook | None:
+    """The module's `setup` or `teardown`; None when there is none.
 
-
-def _hook(module: ModuleType, name: str) -> Hook | None:
-    hook: Hook | None = getattr(module, name, None)
-    if hook is None:
+    Raises:
+        ProcessorImportError: it is not a plain function without parameters.
+    """
+    found: Hook | None = getattr(module, name, None)
+    if found is None:
         return None
     what = f"{name} of module {module.__name__!r}"
     remedy = f"Make it a function without parameters, or give it another name than {name}"
-    if not callable(hook) or inspect.iscoroutinefunction(hook):
-        kind = "an async function" if callable(hook) else f"of type {type(hook).__name__}"
+    if not callable(found) or inspect.iscoroutinefunction(found):
+        kind = "an async function" if callable(found) else f"of type {type(found).__name__}"
         raise ProcessorImportError(f"{what} is {kind}, expected a plain function", remedy)
-    if not _takes(hook):
+    if not named.takes(found):
         raise ProcessorImportError(f"{what} has parameters, expected none", remedy)
-    return hook
-
-
-def _takes(function: Callable[..., Any], *arguments: object) -> bool:
-    """Whether it can be called so; in doubt, yes. What a decorator wraps is not looked at."""
-    try:
-        signature = inspect.signature(function, follow_wrapped=False)
-    except (TypeError, ValueError):
-        return True
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        return False
-    return True
+    return found
 
 
 def _checked(path: str, found: Any) -> Mapping[str, Function] | Function:
@@ -170,20 +149,15 @@ def _check_function(path: str, function: Any) -> None:
     if not callable(function):
         raise ProcessorImportError(
             f"processor {path!r} is of type {type(function).__name__}",
-            "Name a function, or a mapping from job name to functions",
+            _REMEDY,
         )
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if named.is_generator(function):
         raise ProcessorImportError(
             f"processor {path!r} is a generator: calling it runs nothing of it",
             "Let it return its result instead of yielding",
         )
-    if not _takes(function, None):
+    if not named.takes(function, None):
         raise ProcessorImportError(
             f"processor {path!r} cannot be called with one argument, the job",
             "Write it like `def process(job)`",
         )
-
-
-def _did_you_mean(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, [str(one) for one in known], n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

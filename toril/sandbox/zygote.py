@@ -23,6 +23,7 @@ from toril.errors import ProcessorImportError, SandboxUnavailable
 from toril.sandbox import child, confine, control, preload, proc, tree
 from toril.sandbox.levels import Level, require
 from toril.sandbox.limits import Limits
+from toril.sandbox.named import UserCode
 
 if TYPE_CHECKING:
     from toril.sandbox.control import Message
@@ -50,7 +51,7 @@ def main(channel: socket.socket) -> int:
         return os.EX_CONFIG
     signal.signal(_ORPHANED, _end_soon)
     proc.die_with_parent(orders["supervisor_pid"], _ORPHANED)
-    control.send(channel, {"is": "ready"})
+    control.send(channel, {"is": "ready", "hears": zygote.hears})
     return zygote.serve()
 
 
@@ -65,7 +66,9 @@ def _prepare(channel: socket.socket, orders: Message) -> _Zygote:
     shared_fds: list[int] = []
     if orders["import_in"] == "zygote":
         control.send(channel, {"is": "importing"})
-        processor, shared_fds = preload.load(orders["processor"], has_hidden=orders["has_hidden"])
+        processor, shared_fds = preload.load(
+            UserCode(**orders["code"]), has_hidden=orders["has_hidden"]
+        )
     confine.reset_signals()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # A service manager may signal the whole group: the supervisor alone decides who stops.
@@ -127,6 +130,11 @@ class _Zygote:
         self._children: dict[int, _Forked] = {}
         self._poll = select.poll()
 
+    @property
+    def hears(self) -> list[str] | None:
+        """Events that its listeners take; None where that is not known yet, or it has none."""
+        return list(self._processor.hears) if self._processor is not None else None
+
     def serve(self) -> int:
         """Fork and bury until the supervisor says stop, or is gone."""
         self._poll.register(self._channel, select.POLLIN)
@@ -176,7 +184,7 @@ class _Zygote:
             nice=self._orders["nice"],
             working_directory=self._orders["working_directory"],
             zygote_pid=os.getpid(),
-            processor=self._orders["processor"],
+            code=UserCode(**self._orders["code"]),
             has_hidden=self._orders["has_hidden"],
             shared_fds=self._shared_fds,
             data_fd=data_fd,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from toril.sandbox.handle import Child
     from toril.sandbox.listener import ChildExit
     from toril.sandbox.reply import Reply
+    from toril.supervisor.listeners import Listeners
     from toril.supervisor.reports import Reports
     from toril.supervisor.settings import QueueSettings
 
@@ -52,7 +53,12 @@ class AttemptsListener(Protocol):
 
 
 class Attempts:
-    """Starts claims in children and ends them; part of `pool.PoolListener`."""
+    """Starts claims in children and ends them; part of `pool.PoolListener`.
+
+    Attributes:
+        listeners: told what begins and what jobs report; None without any.
+        unavailable_since_s: since when no child can be had; None while one can.
+    """
 
     def __init__(
         self,
@@ -73,6 +79,7 @@ class Attempts:
         self._is_over = False
         self._cancelled: set[str] = set()
         self.unavailable_since_s: float | None = None
+        self.listeners: Listeners | None = None
 
     async def open(self) -> None:
         """Start the children; raises as `Pool.open` does."""
@@ -112,6 +119,8 @@ class Attempts:
         elif self._pool.free:
             child = self._pool.run(as_call(claim, self._queue.name))
             self._running[child] = claim
+            if self.listeners is not None:
+                self.listeners.active(claim)
         else:
             self._waiting.append(claim)
             asyncio.get_running_loop().call_later(WAITING_S, self._on_waited_long, claim)
@@ -172,6 +181,8 @@ class Attempts:
         del call
         self._reports.progress(self._running[child], value)
         self._listener.on_said()
+        if self.listeners is not None:
+            self.listeners.progress(self._running[child], value)
 
     def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
         """Data for the next round trip."""

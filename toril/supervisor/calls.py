@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from toril.call import Call
 from toril.sandbox.launcher import ZygoteSpec
+from toril.supervisor.backlog import BATCH
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from toril.runtime.claim import Claim
     from toril.supervisor.settings import QueueSettings
 
@@ -45,3 +51,37 @@ def zygote_spec(queue: QueueSettings) -> ZygoteSpec:
         threads=queue.threads,
         import_in=queue.import_in,
     )
+
+
+def listeners_spec(queue: QueueSettings) -> ZygoteSpec:
+    """What the zygote of a queue's listeners is told: their child has the limits of a job's.
+
+    The time of one event is kept by who hands events over; a call, which is a batch of them, has
+    theirs together.
+    """
+    limits = replace(
+        queue.limits,
+        timeout_s=queue.listener_timeout_s * (BATCH + 1),
+        soft_timeout_s=None,
+        cpu_s=None,
+    )
+    return replace(
+        zygote_spec(queue),
+        queue=f"{queue.name} listeners",
+        processor=queue.listeners or "",
+        limits=limits,
+        is_listeners=True,
+    )
+
+
+def listeners_call(queue: str, texts: Sequence[str]) -> Call:
+    """A batch of events; each is a text in the text, so that none can break into another."""
+    fields = {
+        "id": "",
+        "name": "events",
+        "queue": queue,
+        "attempts_made": 0,
+        "attempts_started": 0,
+        "timestamp": 0,
+    }
+    return Call("", "events", json.dumps(fields).encode(), msgspec.json.encode(texts))

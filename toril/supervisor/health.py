@@ -57,9 +57,15 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The answer: healthy when there is nothing to complain of."""
+    """The answer: healthy when there is nothing to complain of.
+
+    Attributes:
+        complaints: what is wrong, worst first.
+        dropped_events: events that listeners did not get; nothing that harms a job.
+    """
 
     complaints: tuple[Complaint, ...] = ()
+    dropped_events: int = 0
 
     @property
     def is_healthy(self) -> bool:

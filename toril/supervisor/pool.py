@@ -84,9 +84,14 @@ def backoff_s(failures: int) -> float:
 
 
 class Pool:
-    """Keeps `size` children of one zygote alive between `open()` and `close()`."""
+    """Keeps `size` children of one zygote alive between `open()` and `close()`.
+
+    Attributes:
+        hears: events that its listeners take, if it runs listeners; None while nobody knows.
+    """
 
     def __init__(self, spec: ZygoteSpec, size: int, listener: PoolListener) -> None:
+        self.hears: frozenset[str] | None = None
         self._spec = spec
         self._size = size
         self._listener = listener
@@ -109,7 +114,7 @@ class Pool:
             ProcessorImportError: the processor cannot be imported, or is not one.
             SandboxUnavailable: no child can be set up here.
         """
-        self._zygote = await Zygote.start(self._spec, self)
+        await self._start()
         self._refill()
 
     async def close(self) -> None:
@@ -225,11 +230,15 @@ class Pool:
         )
         self._restart = asyncio.get_running_loop().create_task(self._start_again())
 
+    async def _start(self) -> None:
+        self._zygote = await Zygote.start(self._spec, self)
+        self.hears = self._zygote.hears
+
     async def _start_again(self) -> None:
         while self._zygote is None:
             await asyncio.sleep(backoff_s(self._failures))
             try:
-                self._zygote = await Zygote.start(self._spec, self)
+                await self._start()
             except SandboxUnavailable as error:
                 self._failures += 1
                 self._report_unavailable(error)

@@ -32,6 +32,8 @@ _FLAGS = {
     "env": "env",
     "import_in": "import_in",
     "level": "level",
+    "listener_timeout_s": "listener_timeout",
+    "listeners": "listeners",
     "lock_ms": "lock_duration",
     "log_lines": "log_lines",
     "max_age_s": "child_age",
@@ -102,6 +104,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         level=_level(options.level),
         limits=_limits(options),
         env=tuple(options.env),
+        listeners=options.listeners,
+        listener_timeout_s=_seconds(options.listener_timeout, "--listener-timeout"),
     )
     return Settings(
         redis=redis_url(options),

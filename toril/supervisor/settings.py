@@ -70,6 +70,8 @@ class QueueSettings:
         import_in: `zygote` imports the processor once, `child` in every child.
         threads: threads that numeric libraries may start in a child.
         env: names of environment variables that the processor may see.
+        listeners: `"module:attribute"`, a mapping from event name to functions; None: none.
+        listener_timeout_s: longest time of a listener for one event.
     """
 
     name: str
@@ -90,6 +92,8 @@ class QueueSettings:
     level: Level = Level.PROCESS
     limits: Limits = field(default_factory=Limits)
     env: tuple[str, ...] = ()
+    listeners: str | None = None
+    listener_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
@@ -101,7 +105,13 @@ class QueueSettings:
         check_queue_name(self.name)
         check_names(self.env)
         _check_variables(self.env)
-        _check_processor(self.processor)
+        _check_path("processor", self.processor)
+        if self.listeners is not None:
+            _check_path("listeners", self.listeners)
+        if self.listener_timeout_s <= 0:
+            raise InvalidOption(
+                f"listener_timeout_s is {self.listener_timeout_s!r}; expected more than 0"
+            )
         _check_level(self.level)
         if self.on_crash not in {"retry", "fail"}:
             raise InvalidOption(f"on_crash is {self.on_crash!r}; expected 'retry' or 'fail'")
@@ -165,18 +175,17 @@ def _check_least(
         raise InvalidOption(f"{what} is {written(value)}; expected at least {written(least)}")
 
 
-def _check_processor(processor: str) -> None:
-    module, _, attribute = processor.partition(":")
+def _check_path(what: str, path: str) -> None:
+    module, _, attribute = path.partition(":")
     if not (module and attribute):
         raise InvalidOption(
-            f'processor is {processor!r}; expected "module:attribute", '
-            'such as "myapp.images:optimize"'
+            f'{what} is {path!r}; expected "module:attribute", such as "myapp.images:optimize"'
         )
     if "/" in module or module.endswith(".py"):
         parts = module.removesuffix(".py").split("/")
         name = ".".join(part for part in parts if part.isidentifier())
         raise InvalidOption(
-            f"processor is {processor!r}; expected the name of a module, not a file: "
+            f"{what} is {path!r}; expected the name of a module, not a file: "
             f'"{name or "myapp"}:{attribute}"'
         )
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from toril.runtime.claim import Claim
     from toril.runtime.lock import LockKeeper
     from toril.runtime.retry import Policy
+    from toril.supervisor.listeners import Listeners
 
 RECORDED = (Settled.DONE, Settled.ALREADY)
 
@@ -49,10 +50,15 @@ class Settlements:
         policy: what the worker brings to the decision.
         keeper: holds every claim until its end is recorded.
         emit: the log.
+
+    Attributes:
+        recorded: attempts whose end Redis has.
+        listeners: told of each of them; None without any.
     """
 
     def __init__(self, queue: str, policy: Policy, keeper: LockKeeper, emit: Emit) -> None:
         self.recorded = 0
+        self.listeners: Listeners | None = None
         self._queue = queue
         self._policy = policy
         self._keeper = keeper
@@ -128,6 +134,8 @@ class Settlements:
         if result in RECORDED or is_removed:
             self.recorded += 1
             self._emit(_settled_event(self._queue, ending))
+            if self.listeners is not None:
+                self.listeners.settled(ending)
             return
         reason = str(result) if isinstance(result, TorilError) else result.value
         claim, verdict = ending.claim, ending.outcome.verdict.value

@@ -87,7 +87,7 @@ class Supervisor:
         In short rounds, for this is the loop; and not while another zygote is being started, whose
         pid is not known yet.
         """
-        pids = [worker.zygote_pid for worker in self._workers]
+        pids = [pid for worker in self._workers for pid in worker.zygote_pids]
         is_starting = pids.count(None) > 1
         swept = 0 if is_starting else sweep_strangers({p for p in pids if p}, bound_s=SWEEP_S)
         if is_starting or swept:

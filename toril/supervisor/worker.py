@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from toril import events as ev
@@ -27,6 +28,7 @@ from toril.supervisor.beside import Beside
 from toril.supervisor.follow_ups import FollowUps
 from toril.supervisor.health import Vitals, examine
 from toril.supervisor.intake import Intake
+from toril.supervisor.listeners import Listeners
 from toril.supervisor.recovery import reach_again
 from toril.supervisor.reports import Reports
 from toril.supervisor.settlements import Settlements
@@ -72,6 +74,10 @@ class Worker:
     ) -> None:
         self.queue = queue
         self._settings = settings
+        self._listeners: Listeners | None = None
+        if queue.listeners is not None:
+            self._listeners = Listeners(queue, emit, sweep_orphans)
+            emit = self._listeners.overhear
         self._emit = emit
         self._sweep_orphans = sweep_orphans
         self._stage = Stage.WORKING
@@ -90,16 +96,12 @@ class Worker:
             on_error=self._troubles.teller("renewal"),
             interval_s=queue.renew_every_s,
         )
-        policy = Policy(
-            max_crashes=queue.max_crashes,
-            on_crash=queue.on_crash,
-            max_started_attempts=queue.max_started,
-            metrics_size=queue.metrics_size,
-        )
+        policy = _policy(queue)
         self._settlements = Settlements(queue.name, policy, self._keeper, emit)
         self._reports = Reports(queue.name, emit)
         self._follow_ups = FollowUps(self._store)
         self._attempts = Attempts(queue, policy, self._reports, self, emit)
+        self._attempts.listeners = self._settlements.listeners = self._listeners
         self._intake = Intake(
             self._store,
             queue.poll_ms,
@@ -111,9 +113,10 @@ class Worker:
         self._asks = Asks(queue.name, self._store, self._keeper, self._attempts, emit)
 
     @property
-    def zygote_pid(self) -> int | None:
-        """The process that forks this worker's children, while there is one."""
-        return self._attempts.zygote_pid
+    def zygote_pids(self) -> list[int | None]:
+        """The processes that fork for this worker; None for one that is not there now."""
+        of_listeners = [] if self._listeners is None else [self._listeners.zygote_pid]
+        return [self._attempts.zygote_pid, *of_listeners]
 
     @property
     def running(self) -> int:
@@ -136,7 +139,10 @@ class Worker:
             poll_s=self.queue.poll_ms / 1000,
             quiet_s=max(self.queue.poll_ms, self.queue.lock_ms / RENEWALS_PER_LOCK) / 1000,
         )
-        return examine(vitals)
+        health = examine(vitals)
+        if self._listeners is None:
+            return health
+        return replace(health, dropped_events=self._listeners.dropped)
 
     async def open(self) -> None:
         """Reach Redis, settle the rate limit, start the children.
@@ -150,7 +156,10 @@ class Worker:
         try:
             await self._configure_limit()
             await self._attempts.open()
+            if self._listeners is not None:
+                await self._listeners.open()
         except BaseException:
+            await self._end_children()
             await self._store.close()
             raise
         self._emit(
@@ -188,9 +197,14 @@ class Worker:
     async def close(self) -> None:
         """End children and connections; for a worker that was opened and never run, too."""
         await self._keeper.stop()
-        await self._attempts.close()
+        await self._end_children()
         await self._store.close()
         self._emit(ev.WorkerStopped(self.queue.name, self._settlements.recorded))
+
+    async def _end_children(self) -> None:
+        await self._attempts.close()
+        if self._listeners is not None:
+            await self._listeners.close()
 
     def stop(self) -> None:
         """Claim nothing more; running jobs have the drain timeout to end."""
@@ -212,6 +226,8 @@ class Worker:
         self._stage = Stage.INTERRUPTED
         self._give_up_at = asyncio.get_running_loop().time() + LAST_TRY_S
         self._attempts.interrupt_all(at_once=True)
+        if self._listeners is not None:
+            self._listeners.hurry()
         self._wake.set()
         self._nudge.set()
 
@@ -377,3 +393,12 @@ class Worker:
         in_force = await self._store.configure_limit(configured)
         if configured is not None and in_force != configured:
             self._emit(ev.LimitDiffers(self.queue.name, str(configured), str(in_force)))
+
+
+def _policy(queue: QueueSettings) -> Policy:
+    return Policy(
+        max_crashes=queue.max_crashes,
+        on_crash=queue.on_crash,
+        max_started_attempts=queue.max_started,
+        metrics_size=queue.metrics_size,
+    )
