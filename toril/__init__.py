@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     )
     from toril.runtime.ties import Deduplication, Parent
     from toril.sandbox.job import SandboxedJob
+    from toril.telemetry import Telemetry
 
 __version__ = "0.1.0"
 
@@ -112,6 +113,7 @@ _HOMES = {
     "RetriesExhaustedEvent": "toril.runtime.queue_events",
     "SandboxedJob": "toril.sandbox.job",
     "StalledEvent": "toril.runtime.queue_events",
+    "Telemetry": "toril.telemetry",
     "TorilError": "toril.errors",
     "Unrecoverable": "toril.errors",
     "WaitingChildren": "toril.errors",
@@ -167,6 +169,7 @@ __all__ = [
     "SandboxedJob",
     "SoftTimeout",
     "StalledEvent",
+    "Telemetry",
     "TorilError",
     "Unrecoverable",
     "WaitTimeout",

@@ -73,6 +73,15 @@ def slow(job: SandboxedJob) -> str:
     return "slept"
 
 
+def telemetry(job: SandboxedJob) -> Any:
+    carried = job.telemetry
+    return carried and {"metadata": carried.metadata, "omitContext": carried.omit_context}
+
+
+def add_traced(job: SandboxedJob) -> list[str]:
+    return [job.add("telemetry", None, **options) for options in job.data]
+
+
 def odd(job: SandboxedJob) -> Any:
     """Report and return whatever the expression of the job's data makes."""
     value = eval(job.data["value"])
@@ -94,5 +103,7 @@ processors = {
     "ignored-failures": ignored_failures,
     "wait-for-children": wait_for_children,
     "slow": slow,
+    "telemetry": telemetry,
+    "add-traced": add_traced,
     "odd": odd,
 }

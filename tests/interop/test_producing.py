@@ -9,7 +9,7 @@ import pytest
 
 from tests.interop.compare import queue_view
 from tests.support.keyspace import unchanged_keyspace
-from toril import Backoff, InvalidInput, NewJob, Queue
+from toril import Backoff, InvalidInput, NewJob, Queue, Telemetry
 from toril.call import MAX_DATA_BYTES
 
 if TYPE_CHECKING:
@@ -70,6 +70,14 @@ CASES = {
     "kept": Same(
         {"removeOnComplete": 3, "removeOnFail": 100},
         {"remove_on_complete": 3, "remove_on_fail": 100},
+    ),
+    "telemetry": Same({"telemetry": {"metadata": "{}"}}, {"telemetry": "{}"}),
+    "telemetry-omitted": Same(
+        {"telemetry": {"metadata": "é", "omitContext": True}},
+        {"telemetry": Telemetry("é", omit_context=True)},
+    ),
+    "telemetry-none": Same(
+        {"telemetry": {"omitContext": True}}, {"telemetry": Telemetry(omit_context=True)}
     ),
     "custom-id": Same({"jobId": "invoice-7"}, {"job_id": "invoice-7"}),
     "custom-id-twice": Same({"jobId": "invoice-7"}, {"job_id": "invoice-7"}, times=2),

@@ -15,6 +15,7 @@ from toril.errors import InvalidJobData, InvalidOption
 from toril.runtime.newjob import AddOptions, NewJob, PreparedJob, prepare
 from toril.runtime.options import DEFAULT_TRIM_LIMIT, KEEP_ALL, Backoff, KeepRule
 from toril.runtime.ties import CHILD_FLAGS, Deduplication
+from toril.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,8 @@ def prepare_follow_up(name: str, data: bytes, options: Mapping[str, Any]) -> Pre
             `backoff` as such a text or `{"type", "delay", "jitter"}` with a text for `delay`,
             `remove_on_complete` and `remove_on_fail` as a boolean, a number or
             `{"count", "age", "limit"}` with seconds for `age`, `timestamp` in milliseconds,
-            `deduplication` as an object of the attributes of `Deduplication`.
+            `deduplication` and `telemetry` as objects of the attributes of `Deduplication` and
+            `Telemetry`.
 
     Raises:
         InvalidInput: one of its kinds, for the first fault.
@@ -68,6 +70,8 @@ def _value(option: str, value: Any) -> Any:
         case "deduplication", {"id": _}:
             if value.keys() <= set(Deduplication.__dataclass_fields__):
                 return Deduplication(**value)
+        case "telemetry", {"metadata": metadata, "omit_context": omits}:
+            return Telemetry(metadata, omit_context=omits)
     return value
 
 

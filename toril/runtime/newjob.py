@@ -18,6 +18,7 @@ from toril.runtime.jobdata import JsonText, data_text
 from toril.runtime.keys import check_job_id
 from toril.runtime.options import Backoff, KeepRule
 from toril.runtime.ties import CHILD_FLAGS, stored_ties
+from toril.telemetry import Telemetry
 from toril.units import duration_ms
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class AddOptions(JobDefaults, total=False):
     continue_parent_on_failure: bool | None
     ignore_dependency_on_failure: bool | None
     remove_dependency_on_failure: bool | None
+    telemetry: Telemetry | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class NewJob:
         continue_parent_on_failure: the parent runs at once, whatever other children it waits for.
         ignore_dependency_on_failure: the parent waits for it no more, and can read why it failed.
         remove_dependency_on_failure: the parent waits for it no more.
+        telemetry: the trace that it belongs to; a bare text is the metadata.
     """
 
     name: str
@@ -106,6 +109,7 @@ class NewJob:
     continue_parent_on_failure: bool | None = None
     ignore_dependency_on_failure: bool | None = None
     remove_dependency_on_failure: bool | None = None
+    telemetry: Telemetry | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,7 @@ def _stored_options(job: NewJob) -> dict[str, Any]:
     opts = {name: value for name, value in given.items() if value is not None}
     flags = {name: getattr(job, name) for name in CHILD_FLAGS}
     opts |= stored_ties(job.deduplication, job.parent, flags)
+    opts |= _telemetry(job.telemetry)
     if opts.get("timestamp", 0) + opts.get("delay", 0) > MAX_TIME_MS:
         raise InvalidOption(f"delay is {job.delay!r} after {job.timestamp!r}; due after 2039")
     return opts
@@ -248,6 +253,17 @@ def _backoff(value: Backoff | str | timedelta | None) -> Mapping[str, Any] | Non
     raise InvalidOption(
         f'backoff is {value!r}; expected "1s", Backoff.fixed("1s") or Backoff.exponential("1s")'
     )
+
+
+def _telemetry(value: Telemetry | str | None) -> Mapping[str, str | bool]:
+    match value:
+        case None:
+            return {}
+        case str():
+            return Telemetry(value).as_stored()
+        case Telemetry():
+            return value.as_stored()
+    raise InvalidOption(f"telemetry is {value!r}; expected text, or Telemetry('…')")
 
 
 def _keep(what: str, value: KeepOption | None) -> object:

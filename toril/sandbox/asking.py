@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from toril import errors
 from toril.call import MAX_DATA_BYTES
 from toril.sandbox.text import from_json, to_json
+from toril.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,6 +89,8 @@ def _plain(option: str, value: Any) -> Any:
                     f"{option} is a datetime without a time zone; expected an aware one"
                 )
             return round(value.timestamp() * 1000)
+        case Telemetry():
+            return {"metadata": value.metadata, "omit_context": value.omit_context}
         case object(kind=kind, delay_ms=delay_ms, jitter=jitter):
             return {"type": kind, "delay": f"{delay_ms}ms", "jitter": jitter}
         case object(id=_, keep_last_if_active=_):

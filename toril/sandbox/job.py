@@ -13,6 +13,7 @@ from toril.errors import TorilError
 from toril.sandbox import asking
 from toril.sandbox.frames import MAX_LOG_BYTES, MAX_PROGRESS_BYTES, FrameType
 from toril.sandbox.text import clean, from_json, to_json
+from toril.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +57,8 @@ class SandboxedJob:
         timestamp: when the job was added, ms since 1970.
         priority: 0 (none) or 1 (most urgent) upwards.
         data: the job's data.
+        telemetry: the trace that its producer stored with it; None without one. Jobs that it adds
+            carry it too: set it to hand on another.
         env: what the processor module's `setup()` returned in this child; None without one.
     """
 
@@ -85,6 +88,7 @@ class SandboxedJob:
         self.timestamp: int = fields["timestamp"]
         self.priority: int = fields.get("priority", 0)
         self.data: Any = _read("job data is", data)
+        self.telemetry: Telemetry | None = Telemetry.of(self.opts)
         self.env = env
         self._sender = sender
         self._sequence = sequence
@@ -143,13 +147,15 @@ class SandboxedJob:
         Args:
             name: its name.
             data: any JSON value.
-            options: as for `Queue.add`.
+            options: as for `Queue.add`; without `telemetry` it carries this job's.
 
         Raises:
             InvalidInput: one of its kinds: a name, data or option that cannot be.
             RedisUnavailable: Redis cannot take it now.
             TorilError: it was not added for another reason.
         """
+        if self.telemetry is not None and "telemetry" not in options:
+            options["telemetry"] = self.telemetry.handed_on()
         request = asking.add_request(name, data, options)
         return str(asking.answer(self._sender.call(self._sequence, request)))
 

@@ -46,6 +46,7 @@ const processors = (bullmq) => ({
     await job.moveToWaitingChildren(token);
     throw new bullmq.WaitingChildrenError();
   },
+  telemetry: async (job) => job.opts.telemetry ?? null,
   "hold-queue": async (job, _token, worker) => {
     await worker.rateLimit(job.data.ms);
     throw new bullmq.RateLimitError();
