@@ -98,7 +98,8 @@ class Outcome:
         message: one line for `failedReason`, truncated by whoever made it.
         stack: traceback text for `stacktrace`; empty when there is none.
         detail: what else is known (signal, exit_code, limit, rule, stderr …), flat JSON values;
-            `delay_ms` with DELAYED and RATE_LIMITED.
+            `delay_ms` with DELAYED and RATE_LIMITED; `backoff_ms` with RAISED where a back-off
+            strategy answered (-1: no retry), `backoff_fault` where it could not.
         usage: what the attempt used.
     """
 

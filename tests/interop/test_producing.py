@@ -63,6 +63,10 @@ CASES = {
         {"attempts": 3, "backoff": {"type": "exponential", "delay": 500, "jitter": 0.5}},
         {"attempts": 3, "backoff": Backoff.exponential("500ms", jitter=0.5)},
     ),
+    "backoff-named": Same(
+        {"attempts": 3, "backoff": {"type": "linear", "delay": 1000}},
+        {"attempts": 3, "backoff": Backoff.named("linear", "1s")},
+    ),
     "removed": Same(
         {"removeOnComplete": True, "removeOnFail": False},
         {"remove_on_complete": True, "remove_on_fail": False},

@@ -167,6 +167,7 @@ def call_of(name: str, data: Any = None, *, raw: bytes | None = None, **header: 
 
 def spec_of(processor: str, *, folder: Path | None = None, **changes: Any) -> ZygoteSpec:
     names = {"env_names", "threads", "nice", "level", "working_directory", "import_in", "preload_s"}
+    names |= {"backoff"}
     limits = {name: value for name, value in changes.items() if name not in names}
     return ZygoteSpec(
         queue="cattle",
@@ -180,6 +181,7 @@ def spec_of(processor: str, *, folder: Path | None = None, **changes: Any) -> Zy
         nice=changes.get("nice", 5),
         import_in=changes.get("import_in", "zygote"),
         preload_s=changes.get("preload_s", 60.0),
+        backoff=changes.get("backoff", ""),
     )
 
 

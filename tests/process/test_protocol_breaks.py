@@ -28,6 +28,7 @@ RULES = {
     "call-number": "CALL frame is malformed",
     "usage": "USAGE frame is malformed",
     "delay": "a delay outside 0 to 10 years",
+    "backoff": "a back-off outside -1 (none) to 10 years",
 }
 
 

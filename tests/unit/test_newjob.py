@@ -41,6 +41,8 @@ def test_a_plain_job_has_only_attempts_in_its_options():
         ({"lifo": True}, {"lifo": True}),
         ({"attempts": 3}, {"attempts": 3}),
         ({"backoff": "1s"}, {"backoff": {"type": "fixed", "delay": 1000}}),
+        ({"backoff": Backoff.named("mine", "1s")}, {"backoff": {"type": "mine", "delay": 1000}}),
+        ({"backoff": Backoff.named("mine")}, {"backoff": {"type": "mine", "delay": 0}}),
         (
             {"backoff": Backoff.exponential("1s", jitter=0.5)},
             {"backoff": {"type": "exponential", "delay": 1000, "jitter": 0.5}},

@@ -91,6 +91,12 @@ def test_no_bytes_raise_anything_but_value_error(raw):
         assert isinstance(parse_opts(raw), JobOpts)
 
 
+@pytest.mark.parametrize("name", ["fixed", "exponential", "", 5, None])
+def test_what_cannot_name_a_strategy_is_refused(name):
+    with pytest.raises(InvalidOption, match="expected the name of a strategy"):
+        Backoff.named(name)
+
+
 def test_backoff_is_stored_as_bullmq_has_it():
     assert Backoff.fixed("1s").as_stored() == {"type": "fixed", "delay": 1000}
     exponential = Backoff.exponential(timedelta(seconds=2), jitter=0.5)

@@ -247,6 +247,39 @@ def test_backoff(backoff: Backoff | None, failed: int, expected: int) -> None:
     assert backoff_ms(backoff, failed, 0.99) == expected
 
 
+STRATEGY = replace(CLAIM, opts=JobOpts(attempts=3, backoff=Backoff("linear", 500)))
+
+
+@pytest.mark.parametrize(
+    ("advised", "expected"),
+    [
+        (70, Retry("why", 70)),
+        (0, Retry("why", 0)),
+        (-1, Fail("why")),
+        (10**30, Retry("why", MAX_DURATION_MS)),
+        (None, Retry("why", 500)),
+    ],
+)
+def test_strategys_answer_is_followed_and_without_one_the_jobs_delay(
+    advised: int | None, expected: Retry | Fail
+) -> None:
+    detail = {} if advised is None else {"backoff_ms": advised}
+    outcome = Outcome(Verdict.RAISED, message="why", detail=detail)
+    assert decide(STRATEGY, outcome, Policy(), 0.5) == expected
+
+
+def test_answer_counts_only_where_the_job_names_a_strategy() -> None:
+    outcome = Outcome(Verdict.RAISED, message="why", detail={"backoff_ms": -1})
+    assert decide(CLAIM, outcome, Policy(), 0.5) == Retry("why", 500)
+    without = replace(CLAIM, opts=JobOpts(attempts=3))
+    assert decide(without, outcome, Policy(), 0.5) == Retry("why", 0)
+
+
+def test_last_attempt_fails_whatever_a_strategy_says() -> None:
+    outcome = Outcome(Verdict.RAISED, message="why", detail={"backoff_ms": 70})
+    assert decide(replace(STRATEGY, attempts_made=2), outcome, Policy(), 0.5) == Fail("why")
+
+
 @pytest.mark.parametrize(
     ("share", "jitter", "expected"),
     [(0.5, 0.0, 50), (0.5, 0.999, 99), (1.0, 0.0, 0), (1.0, 0.5, 50), (0.25, 0.5, 87)],

@@ -31,6 +31,7 @@ def test_every_flag_arrives():
         *("--max-crashes", "2", "--on-crash", "fail", "--env", "A", "--env", "B"),
         *("--drain-timeout", "60s", "--until-empty", "--prefix", "p"),
         *("--listeners", "app:heard", "--listener-timeout", "2s"),
+        *("--backoff", "app:waits"),
     )
     (queue,) = found.queues
     assert (found.prefix, found.drain_timeout_ms, found.until_empty) == ("p", 60_000, True)
@@ -38,6 +39,7 @@ def test_every_flag_arrives():
     assert queue.rate_limit == RateLimit(200, 60_000, 10)
     assert (queue.max_crashes, queue.on_crash, queue.env) == (2, "fail", ("A", "B"))
     assert (queue.listeners, queue.listener_timeout_s) == ("app:heard", 2)
+    assert queue.backoff == "app:waits"
     limits = queue.limits
     assert (limits.timeout_s, limits.memory_bytes, limits.max_jobs) == (300, 2**29, 9)
     assert (limits.result_bytes, limits.output_bytes) == (2**21, 2**16)
@@ -89,6 +91,7 @@ def test_server_comes_from_the_environment_when_no_flag_names_it(monkeypatch):
         (["--processor", "syn.py:f"], 'a module, not a file: "syn:f"'),
         (["--processor", "../app/images.py:f"], 'not a file: "app.images:f"'),
         (["--processor", "/:f"], 'not a file: "myapp:f"'),
+        (["--backoff", "5s"], "--backoff is '5s'; expected .*module:attribute"),
         (["--listeners", "heard.py:f"], '--listeners is .*not a file: "heard:f"'),
         (["--listener-timeout", "0s"], "--listener-timeout is '0s'; expected more than 0"),
     ],

@@ -13,7 +13,7 @@ import msgspec
 
 from toril.errors import InvalidJobData, InvalidOption
 from toril.runtime.newjob import AddOptions, NewJob, PreparedJob, prepare
-from toril.runtime.options import DEFAULT_TRIM_LIMIT, KEEP_ALL, Backoff, KeepRule
+from toril.runtime.options import BUILT_IN, DEFAULT_TRIM_LIMIT, KEEP_ALL, Backoff, KeepRule
 from toril.runtime.ties import CHILD_FLAGS, Deduplication
 from toril.telemetry import Telemetry
 
@@ -60,10 +60,9 @@ def _hint(option: str) -> str:
 def _value(option: str, value: Any) -> Any:
     """An option as `NewJob` takes it; what is none of these is left to its checks."""
     match option, value:
-        case "backoff", {"type": "fixed" | "exponential", "delay": _}:
+        case "backoff", {"type": kind, "delay": delay}:
             if value.keys() <= {"type", "delay", "jitter"}:
-                make = Backoff.fixed if value["type"] == "fixed" else Backoff.exponential
-                return make(value["delay"], jitter=value.get("jitter", 0.0))
+                return _backoff(kind, delay, value.get("jitter", 0.0))
         case (("remove_on_complete" | "remove_on_fail"), dict()):
             if value.keys() <= {"count", "age", "limit"}:
                 return _keep_rule(option, value)
@@ -73,6 +72,13 @@ def _value(option: str, value: Any) -> Any:
         case "telemetry", {"metadata": metadata, "omit_context": omits}:
             return Telemetry(metadata, omit_context=omits)
     return value
+
+
+def _backoff(kind: Any, delay: Any, jitter: Any) -> Backoff:
+    if not isinstance(kind, str) or kind not in BUILT_IN:
+        return Backoff.named(kind, delay)
+    make = Backoff.fixed if kind == "fixed" else Backoff.exponential
+    return make(delay, jitter=jitter)
 
 
 def _keep_rule(option: str, rule: Mapping[str, Any]) -> KeepRule:

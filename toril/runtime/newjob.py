@@ -251,7 +251,8 @@ def _backoff(value: Backoff | str | timedelta | None) -> Mapping[str, Any] | Non
         case str() | timedelta():
             return Backoff.fixed(value).as_stored()
     raise InvalidOption(
-        f'backoff is {value!r}; expected "1s", Backoff.fixed("1s") or Backoff.exponential("1s")'
+        f'backoff is {value!r}; expected "1s", Backoff.fixed("1s"), '
+        'Backoff.exponential("1s") or Backoff.named("strategy")'
     )
 
 

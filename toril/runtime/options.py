@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 KEEP_ALL = -1
 """`KeepRule.count` that removes nothing."""
 
+BUILT_IN = frozenset({"fixed", "exponential"})
+"""Kinds of back-off that every worker knows; given by BullMQ."""
+
 DEFAULT_TRIM_LIMIT = 1000
 """Most jobs one age rule removes at a time, jobs; given by BullMQ."""
 
@@ -35,7 +38,7 @@ class Backoff:
     """How long a failed job waits before its next attempt.
 
     Attributes:
-        kind: `fixed`, `exponential`, or the name of a strategy that only some worker knows.
+        kind: `fixed`, `exponential`, or the name of a strategy that workers bring.
         delay_ms: the wait before the first retry.
         jitter: share of the wait that is left to chance, 0 (none) to 1 (anything down to 0).
     """
@@ -61,6 +64,24 @@ class Backoff:
             InvalidOption: not a duration, or a jitter outside 0 to 1.
         """
         return cls("exponential", duration_ms(delay, "backoff"), _checked_jitter(jitter))
+
+    @classmethod
+    def named(cls, name: str, delay: str | timedelta = "0s") -> Backoff:
+        """The wait that a strategy of the worker finds, `toril run --backoff` or BullMQ's own.
+
+        Args:
+            name: the strategy's.
+            delay: the wait where it cannot be asked: a crash has its own, but a timeout, or a
+                worker of toril that does not know it, waits so long.
+
+        Raises:
+            InvalidOption: no duration, or no name of a strategy.
+        """
+        if not isinstance(name, str) or not name or name in BUILT_IN:
+            raise InvalidOption(
+                f"backoff: name is {name!r}; expected the name of a strategy of your workers"
+            )
+        return cls(name, duration_ms(delay, "backoff"))
 
     def as_stored(self) -> dict[str, str | int | float]:
         """The object that goes into `opts.backoff`."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from toril.call import Outcome, Verdict
-from toril.runtime.options import KeepRule
+from toril.runtime.options import BUILT_IN, KeepRule
 from toril.units import MAX_DURATION_MS, format_ms
 
 if TYPE_CHECKING:
@@ -207,8 +207,7 @@ def decide(claim: Claim, outcome: Outcome, policy: Policy, jitter: float) -> Set
         case Follows.RETRY if row.counts is Counts.CRASH:
             return _after_crash(claim, outcome, policy)
         case Follows.RETRY if _has_attempts_left(claim, policy):
-            delay_ms = backoff_ms(claim.opts.backoff, claim.attempts_made + 1, jitter)
-            return Retry(failure_reason(claim, outcome), delay_ms)
+            return _after_failure(claim, outcome, policy, jitter)
         case Follows.RETRY | Follows.FAIL:
             return _fail(claim, failure_reason(claim, outcome), row.counts, policy)
         case Follows.GIVE_BACK if _has_lost_too_often(claim, outcome):
@@ -266,8 +265,8 @@ def failure_reason(claim: Claim, outcome: Outcome) -> str:
 def backoff_ms(backoff: Backoff | None, failed: int, jitter: float) -> int:
     """Milliseconds until the next attempt; 0 for at once.
 
-    A strategy that only some Node worker knows waits its `delay`, as `fixed` does: the job is
-    never stuck for want of a formula.
+    A strategy's name waits its `delay`, as `fixed` does, wherever the strategy gave no answer: the
+    job is never stuck for want of a formula.
 
     Args:
         backoff: the job's option.
@@ -280,6 +279,24 @@ def backoff_ms(backoff: Backoff | None, failed: int, jitter: float) -> int:
     whole_ms = _doubled(backoff.delay_ms, doublings)
     share = backoff.jitter
     return math.floor(jitter * whole_ms * share + whole_ms * (1 - share)) if share else whole_ms
+
+
+def _after_failure(claim: Claim, outcome: Outcome, policy: Policy, jitter: float) -> Settlement:
+    reason, backoff = failure_reason(claim, outcome), claim.opts.backoff
+    delay_ms = _advised_ms(backoff, outcome)
+    if delay_ms is None:
+        delay_ms = backoff_ms(backoff, claim.attempts_made + 1, jitter)
+    if delay_ms < 0:
+        return _fail(claim, reason, Counts.ATTEMPT, policy)
+    return Retry(reason, delay_ms)
+
+
+def _advised_ms(backoff: Backoff | None, outcome: Outcome) -> int | None:
+    """What a strategy said, negative for no retry; None where there is none, or it said nothing."""
+    advised = outcome.detail.get("backoff_ms")
+    if backoff is None or backoff.kind in BUILT_IN or not isinstance(advised, int):
+        return None
+    return min(advised, MAX_DURATION_MS)
 
 
 def _after_crash(claim: Claim, outcome: Outcome, policy: Policy) -> Settlement:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import setproctitle
 
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox import confine, ends, preload, proc
+from toril.sandbox import confine, ends, preload, proc, strategies
 from toril.sandbox.frames import Frame, FrameType, encode
 from toril.sandbox.job import SandboxedJob
 from toril.sandbox.text import clean, clean_end, to_json
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from toril.sandbox.confine import Plan
     from toril.sandbox.ends import End
     from toril.sandbox.processor import Processor
+    from toril.sandbox.strategies import Advice
 
 NOT_SET_UP = 70
 """Exit code of a child that could not be set up (EX_SOFTWARE)."""
@@ -162,9 +163,7 @@ class _Child:
         try:
             return self._called(function, job)
         except BaseException as error:  # noqa: BLE001 - the wall: every way to fail is an outcome
-            self._wire.running = False
-            _restore_builtins(self._builtin_names)
-            return ends.raised(error, self._plan.limits, has_returned=False)
+            return self._failed(error, job, has_returned=False)
 
     def _called(self, function: Any, job: SandboxedJob) -> End:
         """Call the processor; `running` is true exactly while an interrupt may be raised."""
@@ -180,10 +179,20 @@ class _Child:
             payload = to_json(value)
             wire.running = False
         except BaseException as error:  # noqa: BLE001 - the wall: every way to fail is an outcome
-            wire.running = False
-            _restore_builtins(self._builtin_names)
-            return ends.raised(error, self._plan.limits, has_returned=has_returned)
+            return self._failed(error, job, has_returned=has_returned)
         return ends.result(payload, self._plan.limits)
+
+    def _failed(self, error: BaseException, job: SandboxedJob, *, has_returned: bool) -> End:
+        self._wire.running = False
+        _restore_builtins(self._builtin_names)
+
+        def ask(failure: Exception) -> Advice | None:
+            runner = preload.coroutine_runner
+            advice = strategies.ask(self._processor.strategies, job, failure, self._wire, runner)
+            _restore_builtins(self._builtin_names)
+            return advice
+
+        return ends.raised(error, self._plan.limits, has_returned=has_returned, ask=ask)
 
     def _restore(self) -> None:
         """Put back what a processor can easily have changed, whatever it has done to it."""

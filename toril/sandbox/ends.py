@@ -9,7 +9,7 @@ import os
 import traceback
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toril.errors import Delayed, InvalidOption, RateLimited, Unrecoverable, WaitingChildren
 from toril.sandbox.frames import MAX_ERROR_BYTES, FrameType
@@ -19,7 +19,10 @@ from toril.sandbox.text import clean, clean_end, to_json
 from toril.units import MAX_DURATION_MS, duration_ms, format_bytes, format_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from toril.sandbox.limits import Limits
+    from toril.sandbox.strategies import Advice
 
 _MAX_MESSAGE_BYTES = 2048
 _MAX_STACK_BYTES = 32 * 1024
@@ -49,8 +52,21 @@ def result(payload: bytes, limits: Limits) -> End:
     return End(FrameType.RESULT, payload)
 
 
-def raised(error: BaseException, limits: Limits, *, has_returned: bool) -> End:
-    """An exception came out of the processor, or out of turning its result into JSON."""
+def raised(
+    error: BaseException,
+    limits: Limits,
+    *,
+    has_returned: bool,
+    ask: Callable[[Exception], Advice | None] = lambda _: None,
+) -> End:
+    """An exception came out of the processor, or out of turning its result into JSON.
+
+    Args:
+        error: it.
+        limits: what the child may use.
+        has_returned: the processor had ended well.
+        ask: tells when the job is to be tried again, if somebody else's formula says so.
+    """
     match error:
         case MemoryError():
             return _out_of_memory(error, limits)
@@ -66,7 +82,7 @@ def raised(error: BaseException, limits: Limits, *, has_returned: bool) -> End:
         case Delayed() | RateLimited() | WaitingChildren():
             return _postponed(error)
         case Exception():
-            return failure("raised", error)
+            return failure("raised", error, ask(error))
         case _:
             name = type(error).__name__
             message = f"the processor left by {name}: {said(error)}"
@@ -81,12 +97,12 @@ def not_started(error: Exception) -> End:
     return failure("raised", error)
 
 
-def failure(kind: str, error: BaseException) -> End:
+def failure(kind: str, error: BaseException, advice: Advice | None = None) -> End:
     """An exception in its own words."""
     message = said(error)
     if (variable := missing_variable(error)) is not None:
         message = f"{message} is not in the environment. {variable_remedy(variable)}"
-    return _error(kind, type(error).__name__, message, stack(error))
+    return _error(kind, type(error).__name__, message, stack(error), advice=advice)
 
 
 def said(error: BaseException) -> str:
@@ -161,14 +177,24 @@ def _out_of_memory(error: MemoryError, limits: Limits) -> End:
     return replace(end, leaves="out of memory")
 
 
-def _error(kind: str, name: str, message: str, stack: str = "", *, delay_ms: int = 0) -> End:
-    fields = {
+def _error(  # noqa: PLR0913 - what an ERROR frame is made of
+    kind: str,
+    name: str,
+    message: str,
+    stack: str = "",
+    *,
+    delay_ms: int = 0,
+    advice: Advice | None = None,
+) -> End:
+    fields: dict[str, Any] = {
         "kind": kind,
         "name": clean(name, 256),
         "message": clean(message, _MAX_MESSAGE_BYTES),
         "stack": clean_end(stack, _MAX_STACK_BYTES),
         "delay_ms": delay_ms,
     }
+    if advice is not None:
+        fields |= {"backoff_ms": advice.delay_ms, "backoff_fault": advice.fault}
     payload = to_json(fields)
     if len(payload) > MAX_ERROR_BYTES:
         # Control characters grow sixfold as JSON.

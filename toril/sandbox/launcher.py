@@ -50,6 +50,7 @@ class ZygoteSpec:
             that open connections or start threads when they are imported.
         preload_s: longest start of a zygote, the processor's import included.
         is_listeners: the processor is a mapping from event name to listeners.
+        backoff: `"module:attribute"` of back-off strategies; empty without.
     """
 
     queue: str
@@ -64,11 +65,12 @@ class ZygoteSpec:
     import_in: Literal["zygote", "child"] = "zygote"
     preload_s: float = 60.0
     is_listeners: bool = False
+    backoff: str = ""
 
     @property
     def code(self) -> UserCode:
         """What its children call."""
-        return UserCode(self.processor, is_listeners=self.is_listeners)
+        return UserCode(self.processor, self.is_listeners, self.backoff)
 
 
 class Zygote:

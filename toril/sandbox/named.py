@@ -22,10 +22,12 @@ class UserCode:
     Attributes:
         path: `"module:attribute"`.
         is_listeners: it names a mapping from event name to functions; else a processor.
+        backoff: path of a mapping from name to back-off strategies; empty without.
     """
 
     path: str
     is_listeners: bool = False
+    backoff: str = ""
 
     @property
     def words(self) -> str:

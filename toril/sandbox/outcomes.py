@@ -93,6 +93,8 @@ class _ErrorPayload(msgspec.Struct):
     message: str
     stack: str
     delay_ms: int
+    backoff_ms: int | None = None
+    backoff_fault: str = ""
 
 
 class _FaultPayload(msgspec.Struct):
@@ -149,13 +151,26 @@ def failed(payload: bytes) -> Outcome:
         raise ProtocolError("ERROR frame is malformed") from None
     if not 0 <= error.delay_ms <= MAX_DURATION_MS:
         raise ProtocolError("ERROR frame asks for a delay outside 0 to 10 years")
+    if error.backoff_ms is not None and not -1 <= error.backoff_ms <= MAX_DURATION_MS:
+        raise ProtocolError("ERROR frame asks for a back-off outside -1 (none) to 10 years")
     return Outcome(
         verdict,
         error_name=clean(error.name, 256),
         message=clean(error.message, _MAX_MESSAGE_BYTES),
         stack=clean_end(error.stack, _MAX_STACK_BYTES),
-        detail={"delay_ms": error.delay_ms} if verdict in _POSTPONED else {},
+        detail=_detail(verdict, error),
     )
+
+
+def _detail(verdict: Verdict, error: _ErrorPayload) -> Detail:
+    if verdict in _POSTPONED:
+        return {"delay_ms": error.delay_ms}
+    if verdict is not Verdict.RAISED:
+        return {}
+    advice: Detail = {} if error.backoff_ms is None else {"backoff_ms": error.backoff_ms}
+    if error.backoff_fault:
+        advice["backoff_fault"] = clean(error.backoff_fault, _MAX_MESSAGE_BYTES)
+    return advice
 
 
 def fault(payload: bytes) -> Fault:

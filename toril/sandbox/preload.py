@@ -15,10 +15,10 @@ import stat
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox import delivery, ends, proc, processor
+from toril.sandbox import delivery, ends, proc, processor, strategies
 from toril.sandbox.text import clean, clean_end
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from toril.sandbox.named import UserCode
     from toril.sandbox.processor import Processor
     from toril.sandbox.wire import Wire
+
+_Found = TypeVar("_Found")
 
 IMPORT_IN_CHILD = (
     'Open it inside the function that runs the job, or set import = "child" for this queue, so '
@@ -67,15 +69,25 @@ def resolve(code: UserCode, *, has_hidden: bool) -> Processor:
     Raises:
         ProcessorImportError: the import failed, or what it found is not a processor.
     """
+    find = delivery.resolve if code.is_listeners else processor.resolve
+    found = _imported(code.words, lambda: find(code.path), has_hidden=has_hidden)
+    if code.backoff:
+        words = f"back-off strategies {code.backoff!r}"
+        found.strategies = _imported(
+            words, lambda: strategies.resolve(code.backoff), has_hidden=has_hidden
+        )
+    return found
+
+
+def _imported(words: str, find: Callable[[], _Found], *, has_hidden: bool) -> _Found:
     try:
-        return delivery.resolve(code.path) if code.is_listeners else processor.resolve(code.path)
+        return find()
     except ProcessorImportError:
         raise
     except BaseException as error:  # noqa: BLE001 - a wall
         # Whatever a user's module raises at import, SystemExit included, is what we report.
         raise ProcessorImportError(
-            f"importing {code.words} failed: "
-            f"{type(error).__name__}: {clean(ends.said(error), 2048)}",
+            f"importing {words} failed: {type(error).__name__}: {clean(ends.said(error), 2048)}",
             import_remedy(error, has_hidden=has_hidden),
             clean_end(ends.stack(error), _MAX_TRACEBACK_BYTES),
         ) from None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from toril.sandbox.job import SandboxedJob
+    from toril.sandbox.strategies import Strategy
 
 Function = Callable[["SandboxedJob"], Any]
 Hook = Callable[[], Any]
@@ -34,6 +35,7 @@ class Processor:
         setup: called once in every child, before its first job; None when there is none.
         teardown: called in a child that leaves; None when there is none.
         hears: for listeners, the names of the events that they take; else empty.
+        strategies: back-off strategies by name; asked when a job has failed.
     """
 
     def __init__(
@@ -47,13 +49,15 @@ class Processor:
         self.setup = setup
         self.teardown = teardown
         self.hears = hears
+        self.strategies: Mapping[str, Strategy] = {}
 
     @property
     def has_coroutines(self) -> bool:
         """Whether a function is `async`, as far as can be told without calling it."""
         functions = self._functions
         every = functions.values() if isinstance(functions, Mapping) else [functions]
-        return any(inspect.iscoroutinefunction(function) for function in every)
+        called = (*every, *self.strategies.values())
+        return any(inspect.iscoroutinefunction(function) for function in called)
 
     def find(self, job_name: str) -> Function:
         """The function for a job name.

@@ -50,6 +50,7 @@ def zygote_spec(queue: QueueSettings) -> ZygoteSpec:
         env_names=queue.env,
         threads=queue.threads,
         import_in=queue.import_in,
+        backoff=queue.backoff or "",
     )
 
 
@@ -71,6 +72,7 @@ def listeners_spec(queue: QueueSettings) -> ZygoteSpec:
         processor=queue.listeners or "",
         limits=limits,
         is_listeners=True,
+        backoff="",
     )
 
 

@@ -121,6 +121,7 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     add("--max-crashes", default="3", metavar="N", help="child deaths before a job fails")
     add("--on-crash", default="retry", metavar="WHAT", help="retry or fail; default: retry")
     add("--env", action="append", default=[], metavar="NAME", help="variable the processor may see")
+    add("--backoff", metavar="MODULE:ATTRIBUTE", help="a mapping from name to back-off strategies")
     add("--listeners", metavar="MODULE:ATTRIBUTE", help="a mapping from event name to functions")
     add("--listener-timeout", default="10s", metavar="T", help="for one event; default: 10s")
     add(

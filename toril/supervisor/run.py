@@ -26,6 +26,7 @@ MAX_DIGITS = 15
 """Longest whole number; chosen: everything counted here is far below it."""
 
 _FLAGS = {
+    "backoff": "backoff",
     "concurrency": "concurrency",
     "cpu_s": "cpu",
     "drain_timeout_ms": "drain_timeout",
@@ -104,6 +105,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         level=_level(options.level),
         limits=_limits(options),
         env=tuple(options.env),
+        backoff=options.backoff,
         listeners=options.listeners,
         listener_timeout_s=_seconds(options.listener_timeout, "--listener-timeout"),
     )

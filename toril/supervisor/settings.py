@@ -70,6 +70,7 @@ class QueueSettings:
         import_in: `zygote` imports the processor once, `child` in every child.
         threads: threads that numeric libraries may start in a child.
         env: names of environment variables that the processor may see.
+        backoff: `"module:attribute"`, a mapping from name to back-off strategies; None: none.
         listeners: `"module:attribute"`, a mapping from event name to functions; None: none.
         listener_timeout_s: longest time of a listener for one event.
     """
@@ -92,6 +93,7 @@ class QueueSettings:
     level: Level = Level.PROCESS
     limits: Limits = field(default_factory=Limits)
     env: tuple[str, ...] = ()
+    backoff: str | None = None
     listeners: str | None = None
     listener_timeout_s: float = 10.0
 
@@ -106,8 +108,9 @@ class QueueSettings:
         check_names(self.env)
         _check_variables(self.env)
         _check_path("processor", self.processor)
-        if self.listeners is not None:
-            _check_path("listeners", self.listeners)
+        for what, path in (("backoff", self.backoff), ("listeners", self.listeners)):
+            if path is not None:
+                _check_path(what, path)
         if self.listener_timeout_s <= 0:
             raise InvalidOption(
                 f"listener_timeout_s is {self.listener_timeout_s!r}; expected more than 0"

@@ -61,8 +61,12 @@ export class Workers {
     this.started = new Map();
   }
 
-  /** Start a worker named `name`; it notes the id and the time (ms) of every start of a job. */
-  async startWorker({ queue, prefix = "bull", name = "node", options = {} }) {
+  /**
+   * Start a worker named `name`; it notes the id and the time (ms) of every start of a job.
+   *
+   * `strategies`: name of a back-off strategy → its ms for every attempt made, or 0, or -1.
+   */
+  async startWorker({ queue, prefix = "bull", name = "node", options = {}, strategies = {} }) {
     const table = processors(this.bullmq);
     const started = [];
     const process = async (job, token) => {
@@ -73,6 +77,9 @@ export class Workers {
       connection: this.connection,
       prefix,
       name,
+      settings: {
+        backoffStrategy: (made, type) => strategies[type] * (strategies[type] > 0 ? made : 1),
+      },
       ...options,
     });
     worker.on("error", (error) => console.error(`worker ${name}: ${error.message}`));

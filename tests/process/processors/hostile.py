@@ -174,6 +174,7 @@ def result_in_two_halves_and_exit(job: SandboxedJob):
 def break_rule(job: SandboxedJob):
     sequence = job._sequence
     error = {"kind": "delayed", "name": "D", "message": "", "stack": "", "delay_ms": -1}
+    raised = error | {"kind": "raised", "delay_ms": 0, "backoff_ms": -2}
     rules = {
         "garbage": os.urandom(3) + b"\xff" * 4096,
         "length": frame(20, sequence, b"", length=2**32 - 1),
@@ -192,6 +193,7 @@ def break_rule(job: SandboxedJob):
         "call-number": frame(22, sequence, b"{}"),
         "usage": frame(25, sequence, b"{}"),
         "delay": frame(21, sequence, json.dumps(error).encode()),
+        "backoff": frame(21, sequence, json.dumps(raised).encode()),
     }
     say(rules[job.data])
     wait_to_be_killed()
