@@ -7,10 +7,12 @@ import os
 import signal
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.process.harness import fds_after, open_fds
 from toril import events as ev
 from toril.call import Outcome, Verdict
 from toril.errors import ProcessorImportError
@@ -21,7 +23,8 @@ from toril.runtime.settling import Ending
 from toril.sandbox.levels import Level
 from toril.supervisor import backlog, listeners
 from toril.supervisor.listeners import Listeners
-from toril.supervisor.settings import QueueSettings
+from toril.supervisor.settings import QueueSettings, Settings
+from toril.supervisor.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,6 +224,28 @@ async def test_every_event_is_a_value_of_its_class():
         await on.until(lambda: len(on.said) == 5)
     kinds = [line.partition("(")[0] for line in on.said]
     assert kinds == ["Active", "Progress", "Completed", "Stalled", "WorkerError"]
+
+
+async def test_nothing_is_left_open_after_them():
+    async with stage() as on:
+        on.begin("fine")
+    before = open_fds()
+    async with stage() as on:
+        on.begin("fine", "raise", "die", "fine")
+    assert await fds_after(before) == before
+
+
+async def test_a_worker_counts_in_its_health_what_was_dropped(monkeypatch):
+    monkeypatch.setattr(backlog, "MAX_EVENTS", 1)
+    queue = QueueSettings("cattle", "a:b", level=Level.PROCESS, listeners=f"{MODULE}:every")
+    worker = Worker(queue, Settings("redis://localhost", (queue,)), lambda _: None)
+    worker._on_lost(Claim("1", "t:1", "n"))
+    worker._on_lost(Claim("2", "t:2", "n"))
+    assert worker.health(0.0).dropped_events == 1
+    silent = replace(queue, listeners=None)
+    worker = Worker(silent, Settings("redis://localhost", (silent,)), lambda _: None)
+    worker._on_lost(Claim("1", "t:1", "n"))
+    assert worker.health(0.0).dropped_events == 0
 
 
 async def test_listeners_that_cannot_be_are_refused_at_the_start():

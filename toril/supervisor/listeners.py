@@ -41,6 +41,9 @@ DRAIN_S = 5.0
 TELL_AGAIN_S = 10.0
 """How often drops, and failures of one listener, are told; chosen: the log stays readable."""
 
+_DROPS = "drops"
+"""Told now and then, beside the names of listeners."""
+
 _MAX_DIGITS = 4
 """Longest number of an event in its batch."""
 
@@ -71,7 +74,8 @@ class Listeners:
         self._gathering: asyncio.TimerHandle | None = None
         self._clock: asyncio.TimerHandle | None = None
         self._quiet = asyncio.Event()
-        self._can_wait = False
+        self._is_available = False
+        self._is_hurried = False
         self._is_over = False
         self._told_s: dict[str, float] = {}
         self._failures: dict[str, int] = {}
@@ -89,11 +93,12 @@ class Listeners:
     async def open(self) -> None:
         """Start their child; raises as `Pool.open` does."""
         await self._pool.open()
-        self._can_wait = True
+        self._is_available = True
 
     async def close(self) -> None:
         """Hand over what waits, within bounds, and end their child."""
-        if self._can_wait and (self._batch or self._backlog):
+        can_wait = self._is_available and not self._is_hurried
+        if can_wait and (self._batch or self._backlog):
             self._quiet.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_S):
@@ -109,44 +114,49 @@ class Listeners:
 
     def hurry(self) -> None:
         """The worker stops at once: what waits is given up."""
-        self._can_wait = False
+        self._is_hurried = True
         self._quiet.set()
 
     # -- what happens
 
     def active(self, claim: Claim) -> None:
         """An attempt began."""
-        self._put(news.active(self._queue, claim))
+        if self._wants("active"):
+            self._put(news.active(self._queue, claim))
 
     def progress(self, claim: Claim, value: bytes) -> None:
         """A job reported progress, JSON text."""
-        self._put(news.progress(self._queue, claim, value))
+        if self._wants("progress"):
+            self._put(news.progress(self._queue, claim, value))
 
     def settled(self, ending: Ending) -> None:
         """An attempt ended and Redis has it."""
         for one in news.endings(self._queue, ending):
-            self._put(one)
+            if self._wants(one["event"]):
+                self._put(one)
 
     def overhear(self, event: ev.Event) -> None:
         """Write to the log, and tell the listeners what they want of it."""
         self._emit(event)
         for one in news.overheard(event):
-            self._put(one)
+            if self._wants(one["event"]):
+                self._put(one)
+
+    def _wants(self, name: str) -> bool:
+        """Does somebody listen to this, and is there room for it? What has none is counted."""
+        hears = self._pool.hears
+        if hears is not None and name not in hears:
+            return False
+        if not (self._is_over or self._backlog.is_full):
+            return True
+        self._backlog.dropped += 1
+        if not self._is_over and self._may_tell(_DROPS):
+            self._emit(ev.ListenerEventsDropped(self._queue, self.dropped))
+        return False
 
     def _put(self, one: news.News) -> None:
-        name, hears = one["event"], self._pool.hears
-        if hears is not None and name not in hears:
-            return
-        if self._is_over or self._backlog.is_full:
-            self._drop()
-            return
-        self._backlog.put(Waiting(name, one.get("job_id", ""), news.text(one)))
+        self._backlog.put(Waiting(one["event"], one["job_id"], news.text(one)))
         self._gather()
-
-    def _drop(self) -> None:
-        self._backlog.dropped += 1
-        if not self._is_over and self._may_tell(""):
-            self._emit(ev.ListenerEventsDropped(self._queue, self.dropped))
 
     # -- handing over
 
@@ -233,13 +243,13 @@ class Listeners:
 
     def on_unavailable(self, error: SandboxUnavailable) -> None:
         """No child can be had for them: events wait, and are dropped when there is no room."""
-        self._can_wait = False
+        self._is_available = False
         self._quiet.set()
         self._emit(ev.ListenersPaused(self._queue, error.reason, error.remedy))
 
     def on_available(self) -> None:
         """They have a child again."""
-        self._can_wait = True
+        self._is_available = True
         self._emit(ev.ListenersResumed(self._queue))
 
     def _tell_failure(self, event: Waiting, outcome: Outcome) -> None:
