@@ -18,6 +18,7 @@ from toril.errors import (
     SandboxUnavailable,
 )
 from toril.sandbox.tree import become_supervisor, sweep_strangers
+from toril.supervisor.listeners import DRAIN_S
 from toril.supervisor.service.beat import Beat, QueueState
 from toril.supervisor.service.notify import Notifier
 from toril.supervisor.worker import LAST_TRY_S, Worker
@@ -42,6 +43,8 @@ class Supervisor:
         ]
         self._drain_s = settings.drain_timeout_ms / 1000
         self._grace_s = max(queue.limits.grace_s for queue in settings.queues)
+        has_listeners = any(queue.listeners for queue in settings.queues)
+        self._last_s = LAST_TRY_S + (DRAIN_S if has_listeners else 0)
         self._stop_by_s: float | None = None
         self._notifier = Notifier(os.environ)
         self._beat = Beat(
@@ -126,7 +129,7 @@ class Supervisor:
         if is_first:
             self._notifier.stopping()
             now_s = asyncio.get_running_loop().time()
-            self._stop_by_s = now_s + self._drain_s + self._grace_s + LAST_TRY_S
+            self._stop_by_s = now_s + self._drain_s + self._grace_s + self._last_s
 
     def _stop_left_s(self) -> float | None:
         if self._stop_by_s is None:
