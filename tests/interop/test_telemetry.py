@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.interop.conftest import BOTH_MAJORS
-from toril import Queue, Telemetry
+from toril import Deduplication, Queue, Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,3 +99,17 @@ def test_a_schedule_carries_its_trace_on(
     (waiting,) = redis_client.zrange(f"bull:{queue.name}:delayed", 0, -1)
     opts = json.loads(redis_client.hget(f"bull:{queue.name}:{waiting.decode()}", "opts"))
     assert (opts["tm"], opts["omc"]) == (CARRIER, True)
+
+
+def test_the_last_job_of_its_like_keeps_its_own_trace(
+    queue: Queue, toril_run: Callable[..., TorilRun]
+):
+    """It waits outside of any job while its like runs."""
+    once = Deduplication("once", keep_last_if_active=True)
+    worker = toril_run("--concurrency", "1")
+    running = queue.add("slow", {"ms": 1000}, deduplication=once, telemetry="first")
+    worker.wait_until(running.state, lambda state: state == "active", 10)
+    queue.add("telemetry", deduplication=once, telemetry=Telemetry("last", omit_context=True))
+
+    last = worker.wait_for("job-settled", name="telemetry")[0]["job_id"]
+    assert queue.get_job(last).returnvalue == {"metadata": "last", "omitContext": True}
