@@ -13,7 +13,7 @@ import pytest
 from tests.support.keyspace import unchanged_keyspace
 from tests.support.lane import LOCK_MS, RAISED, RETURNED, Lane
 from toril.errors import RedisRefused, RedisUnavailable, TorilError
-from toril.runtime.claim import ClaimRequest, Marker, Report
+from toril.runtime.claim import ClaimRequest, Marker, Renewed, Report
 from toril.runtime.limiter import RateLimit
 from toril.runtime.lock import LockKeeper
 from toril.runtime.retry import Abandon, Complete, Fail
@@ -111,6 +111,23 @@ async def test_flushed_scripts_are_loaded_and_only_what_failed_is_sent_again(
     assert [claim.id for claim in claims_of(back.claimed)] == ["b"]
     assert again.endings == [Settled.DONE, Settled.ALREADY]
     assert lane.event_names() == ["progress", "active", "completed"]
+
+
+async def test_job_whose_name_and_id_are_no_utf_8_spoils_nothing(
+    lane: Lane, redis_url: str
+) -> None:
+    """Any producer may write such bytes; they go back to Redis as they came."""
+    job_id = b"\xff\xc3"
+    lane.client.hset(b"bull:lane:" + job_id, mapping={"name": b"\xfe", "data": "{}", "opts": "{}"})
+    lane.client.lpush(lane.key("wait"), job_id)
+    async with open_store(redis_url) as store:
+        (held,) = await claim(store)
+        assert await store.renew([held], LOCK_MS) == Renewed()
+        back = await store.exchange(
+            [Report(held, log_lines=("line",))], [Ending(held, Complete(), RETURNED)]
+        )
+    assert (back.reports, back.endings) == ([Settled.DONE], [Settled.DONE])
+    assert lane.client.zrange(lane.key("completed"), 0, -1) == [job_id]
 
 
 async def test_error_of_one_entry_is_its_own(lane: Lane, redis_url: str) -> None:

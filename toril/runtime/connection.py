@@ -218,6 +218,7 @@ def _options(url: str, parse: Any, retry: Any, client_name: str | None) -> dict[
         **_parsed(url, parse),
         "decode_responses": False,
         "encoding": "utf-8",
+        "encoding_errors": "surrogateescape",
         "protocol": 2,
         "retry": retry,
         "retry_on_timeout": False,
