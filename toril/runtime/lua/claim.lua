@@ -13,6 +13,7 @@
 -- Events   waiting (promoted), active; of a schedule's next job: added, waiting or delayed
 --
 -- include lib/clock.lua
+-- include lib/number.lua
 -- include lib/shape.lua
 -- include lib/bucket.lua
 -- include lib/promote.lua
@@ -29,7 +30,7 @@ local want = #ARGV - FIRST_TOKEN + 1
 
 check_shape(base, 'wait', 'active', 'prioritized', 'delayed', 'marker', 'events', 'pc', 'limiter')
 local max, duration_ms = unpack(redis.call('HMGET', base .. 'meta', 'max', 'duration'))
-local window = {max = tonumber(max or ''), duration_ms = tonumber(duration_ms or '')}
+local window = {max = tonumber(max or ''), duration_ms = duration_ms and number_of(duration_ms)}
 local bucket, is_new = bucket_configured(bucket_read(base, now_us), bucket_from_args(ARGV, 6))
 
 promote(base, now_ms)

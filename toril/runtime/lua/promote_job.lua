@@ -9,6 +9,7 @@
 --
 -- include lib/once.lua
 -- include lib/shape.lua
+-- include lib/number.lua
 -- include lib/state.lua
 -- include lib/enqueue.lua
 local base, id = KEYS[1], ARGV[4]
@@ -22,7 +23,7 @@ local state = state_of(base, id)
 if state ~= 'delayed' then
   return state
 end
-local priority = tonumber(redis.call('HGET', base .. id, 'priority') or '') or 0
+local priority = number_of(redis.call('HGET', base .. id, 'priority'))
 
 redis.call('ZREM', base .. 'delayed', id)
 if priority == 0 then

@@ -11,6 +11,7 @@
 --
 -- include lib/once.lua
 -- include lib/shape.lua
+-- include lib/number.lua
 -- include lib/state.lua
 -- include lib/enqueue.lua
 -- include lib/reprocess.lua
@@ -28,7 +29,7 @@ if state ~= wanted then
   return state
 end
 local job = redis.call('HMGET', base .. id, 'priority', 'opts', 'parentKey')
-local priority = tonumber(job[1] or '') or 0
+local priority = number_of(job[1])
 local ok, opts = pcall(cjson.decode, job[2] or '')
 local is_lifo = ok and type(opts) == 'table' and opts.lifo == true
 

@@ -1,4 +1,5 @@
 -- include lib/clock.lua
+-- include lib/number.lua
 -- include lib/events.lua
 -- include lib/marker.lua
 -- Ways into the runnable and the delayed jobs. The tail of `wait` is consumed first.
@@ -59,7 +60,7 @@ end
 
 -- An active job's way back: to the front, or in front of those of its priority.
 local function push_back(base, id)
-  local priority = tonumber(redis.call('HGET', base .. id, 'priority') or '') or 0
+  local priority = number_of(redis.call('HGET', base .. id, 'priority'))
   if priority == 0 then
     push_tail(base, id)
   else

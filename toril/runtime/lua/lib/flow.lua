@@ -1,4 +1,5 @@
 -- include lib/clock.lua
+-- include lib/number.lua
 -- include lib/events.lua
 -- include lib/enqueue.lua
 -- include lib/remove.lua
@@ -46,7 +47,7 @@ end
 local function release_parent(parent, now_ms)
   local base, id = parent.base, parent.id
   local fields = redis.call('HMGET', parent.key, 'priority', 'delay')
-  local priority, delay_ms = tonumber(fields[1] or '') or 0, tonumber(fields[2] or '') or 0
+  local priority, delay_ms = number_of(fields[1]), number_of(fields[2])
   if delay_ms > 0 then
     local due_ms = now_ms + delay_ms
     redis.call('ZADD', base .. 'delayed', int(due_ms * SCORE_PER_MS), id)

@@ -1,4 +1,5 @@
 -- include lib/clock.lua
+-- include lib/number.lua
 -- include lib/drop.lua
 -- include lib/remove.lua
 -- Which finished jobs stay. Removes at most TRIM_MAX jobs by count and `limit` by age per call:
@@ -30,8 +31,7 @@ end
 
 -- A stored number as an integer that every command takes; the default for what is none.
 local function keep_number(value, default)
-  local number = tonumber(value or '') or default
-  return math.ceil(math.min(math.max(number, -1), COUNT_MAX))
+  return math.ceil(math.min(math.max(number_of(value, default), -1), COUNT_MAX))
 end
 
 -- The keep rule in a job's own options (JSON); without one all stay.
@@ -42,7 +42,7 @@ local function keep_rule(opts, option)
     return {count = rule == true and 0 or keep_number(rule, -1), age_s = '', limit = TRIM_MAX}
   end
   return {
-    count = keep_number(rule.count, -1), age_s = tonumber(rule.age or '') or '',
+    count = keep_number(rule.count, -1), age_s = number_of(rule.age, ''),
     limit = math.max(keep_number(rule.limit, TRIM_MAX), 1),
   }
 end

@@ -1,4 +1,5 @@
 -- include lib/clock.lua
+-- include lib/number.lua
 -- include lib/events.lua
 -- include lib/enqueue.lua
 -- Due delayed jobs become runnable, at most PROMOTE_MAX per call; returns how many did.
@@ -17,7 +18,7 @@ local function promote(base, now_ms)
   redis.call('ZREM', base .. 'delayed', unpack(due))
   for _, id in ipairs(due) do
     local fields = redis.pcall('HMGET', base .. id, 'priority', 'delay')
-    local priority = tonumber(fields[1] or '') or 0
+    local priority = number_of(fields[1])
     if priority == 0 then
       redis.call('LPUSH', base .. 'wait', id)
     else

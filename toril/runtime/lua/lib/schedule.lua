@@ -1,4 +1,5 @@
 -- include lib/clock.lua
+-- include lib/number.lua
 -- include lib/events.lua
 -- include lib/insert.lua
 -- include lib/remove.lua
@@ -30,8 +31,8 @@ local function read_scheduler(base, scheduler)
     return nil
   end
   return {
-    name = fields[1], data = fields[2], every_ms = tonumber(fields[3] or ''),
-    offset_ms = tonumber(fields[4] or '') or 0, count = tonumber(fields[5] or '') or 0,
+    name = fields[1], data = fields[2], every_ms = number_of(fields[3]),
+    offset_ms = number_of(fields[4]), count = number_of(fields[5]),
   }
 end
 
@@ -48,13 +49,14 @@ local function plan_next(base, job, opts, now_ms, slot_of, slot_ms)
     return nil
   end
   local wish = type(opts['repeat']) == 'table' and opts['repeat'] or {}
-  local count = (tonumber(wish.count) or 0) + 1
+  local count = number_of(wish.count) + 1
   local scheduler = read_scheduler(base, job.rjk)
   if not scheduler or is_over(wish, count, now_ms) then
     return nil
   end
-  local every_ms, at_ms = scheduler.every_ms or tonumber(wish.every), nil
-  if every_ms and every_ms > 0 then
+  local every_ms, at_ms = scheduler.every_ms, nil
+  every_ms = every_ms ~= 0 and every_ms or number_of(wish.every)
+  if every_ms > 0 then
     local last_ms = tonumber(redis.call('ZSCORE', base .. 'repeat', job.rjk))
     at_ms = interval_slot(last_ms, every_ms, scheduler.offset_ms, now_ms)
   elseif slot_of ~= job.id then
@@ -85,7 +87,7 @@ local function add_planned(base, plan, now_ms)
   local wish = type(opts.de) == 'table' and opts.de or {}
   insert_job(base, id, {
     name = plan.name, data = plan.data, opts = cjson.encode(opts), at_ms = now_ms,
-    delay_ms = delay_ms, priority = tonumber(opts.priority) or 0, is_lifo = opts.lifo == true,
+    delay_ms = delay_ms, priority = number_of(opts.priority), is_lifo = opts.lifo == true,
     dedup_id = type(wish.id) == 'string' and wish.id or nil, scheduler = plan.scheduler,
   })
 end

@@ -1,4 +1,5 @@
 -- include lib/clock.lua
+-- include lib/number.lua
 -- include lib/history.lua
 -- include lib/own.lua
 -- include lib/shape.lua
@@ -11,7 +12,7 @@ end
 
 -- An integer of the job's hash, 0 where it is missing or none.
 local function counter(base, id, field)
-  return tonumber(redis.call('HGET', base .. id, field) or '') or 0
+  return number_of(redis.call('HGET', base .. id, field))
 end
 
 -- HINCRBY that cannot fail half-way on a field that is no integer; returns the new value.

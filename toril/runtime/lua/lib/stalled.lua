@@ -1,4 +1,5 @@
 -- include lib/events.lua
+-- include lib/number.lua
 -- include lib/enqueue.lua
 -- include lib/history.lua
 -- What a sweep does to one suspect, and how the next sweep's suspects are noted.
@@ -35,7 +36,7 @@ local function recover(base, id, now_ms, max_stalled)
   if fields.err or redis.call('EXISTS', base .. id) == 0 then
     return false
   end
-  local stalls = (tonumber(fields[1] or '') or 0) + 1
+  local stalls = number_of(fields[1]) + 1
   redis.call('HSET', base .. id, 'stc', int(stalls))
   if stalls > max_stalled and not is_scheduled(base, fields[2]) then
     redis.call('HSET', base .. id, 'defa', STALLED_TOO_OFTEN)

@@ -1,4 +1,5 @@
 -- include lib/clock.lua
+-- include lib/number.lua
 -- include lib/events.lua
 -- One job's way from the runnable ones into `active`: its limits, where it stands, its lock.
 
@@ -69,7 +70,7 @@ local function prepare(base, job, token, lock_ms, worker, now_ms)
   redis.call('SET', job.key .. ':lock', token, 'PX', lock_ms)
   emit(base, 'active', 'jobId', job.id, 'prev', 'waiting')
   job.processedOn = int(now_ms)
-  job.ats = int((tonumber(job.ats or '') or 0) + 1)
+  job.ats = int(number_of(job.ats) + 1)
   redis.call('HSET', job.key, 'processedOn', job.processedOn, 'ats', job.ats)
   if worker ~= '' then
     redis.call('HSET', job.key, 'pb', worker)
