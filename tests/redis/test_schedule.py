@@ -10,6 +10,7 @@ import pytest
 from tests.support.keyspace import unchanged_keyspace
 from tests.support.lane import LOCK_MS, RAISED, Lane
 from toril.call import MAX_OPTS_BYTES
+from toril.runtime import store as store_module
 from toril.runtime.claim import Claimed, ClaimRequest, Slot
 from toril.runtime.claiming import claim_jobs, slot_after
 from toril.runtime.retry import Retry
@@ -140,6 +141,25 @@ def test_job_whose_options_cannot_be_read_is_claimed_all_the_same(lane: Lane, op
     assert claim.unreadable
 
 
+@pytest.mark.parametrize(
+    "more", ['"x": 1e999', '"x": -1e999', '"priority": "nan"', '"delay": "inf"']
+)
+def test_options_that_cannot_be_written_again_do_not_break_the_claim(lane: Lane, more: str) -> None:
+    """Half a claim would be a job that is active without an owner."""
+    job_id = plan(lane, EVERY)
+    opts = lane.job(job_id)["opts"]
+    lane.client.hset(lane.key(job_id), "opts", f"{opts[:-1]}, {more}}}")
+    assert [claim.id for claim in lane.claim().claims] == [job_id]
+    assert bool(lane.ids("delayed")) is ("e999" not in more)
+
+
+@pytest.mark.parametrize("every", ["inf", "nan", "1e300", "0.25", "seven"])
+def test_odd_interval_does_not_break_the_claim(lane: Lane, every: str) -> None:
+    job_id = plan(lane, EVERY, every=every)
+    lane.run(claim_jobs(lane.base, ClaimRequest(1, LOCK_MS), ["t:1"], now_ms=lane.now_ms))
+    assert lane.client.get(lane.key(f"{job_id}:lock")) == b"t:1"
+
+
 # -- cron patterns
 
 
@@ -176,6 +196,17 @@ def test_job_of_a_pattern_that_cannot_be_read_fails_with_the_reason(lane: Lane) 
     assert lane.ids("delayed") == []
 
 
+def test_options_that_are_too_large_are_not_read_for_their_pattern(lane: Lane) -> None:
+    job_id = plan(lane, PATTERN)
+    opts = json.dumps({"repeat": PATTERN, "x": "x" * MAX_OPTS_BYTES})
+    lane.client.hset(lane.key(job_id), "opts", opts)
+    claimed = claim_with(lane, None)
+    assert claimed.due is not None
+    assert claimed.due.opts == b""
+    (claim,) = claim_with(lane, slot_after(claimed)).claims
+    assert "at most" in (claim.unreadable or "")
+
+
 def test_pattern_without_a_further_time_ends(lane: Lane) -> None:
     plan(lane, PATTERN | {"endDate": lane.now_ms + 1})
     (claim,) = claim_with(lane, slot_after(claim_with(lane, None))).claims
@@ -198,3 +229,20 @@ async def test_store_comes_back_with_the_slot_by_itself(lane: Lane, redis_url: s
     finally:
         await store.close()
     assert ids == [f"repeat:s:{lane.now_ms - 2}", f"repeat:s:{lane.now_ms - 1}"]
+
+
+async def test_slot_that_is_old_by_now_is_asked_for_anew(
+    lane: Lane, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that was full in the meantime: its slot may have passed."""
+    plan(lane, PATTERN)
+    monkeypatch.setattr(store_module, "SLOT_AGE_S", -1.0)
+    store = Store(redis_url, "bull", "lane")
+    await store.open()
+    try:
+        for _ in range(2):
+            claimed = (await store.exchange(want=ClaimRequest(1, LOCK_MS))).claimed
+            assert isinstance(claimed, Claimed)
+            assert claimed.due is not None
+    finally:
+        await store.close()

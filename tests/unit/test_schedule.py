@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toril.runtime import schedule
+from toril.runtime import zone
 from toril.runtime.schedule import Due, next_match, next_slot
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -48,12 +48,39 @@ def test_next_time_of_a_pattern(pattern: str, after: int, expected: int) -> None
 
 def test_zone_of_this_machine_is_taken_where_none_is_named(monkeypatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
-    schedule._local_zone.cache_clear()
+    zone._local_zone.cache_clear()
     try:
         found = next_match("0 9 * * *", None, NOON_MS)
     finally:
-        schedule._local_zone.cache_clear()
+        zone._local_zone.cache_clear()
     assert found == round(datetime(2026, 3, 29, 0, tzinfo=UTC).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour"),
+    [("utc", 5), ("gmt", 5), ("europe/berlin", 4), ("EST5edt", 10), ("UTC+2", 3), ("utc-03", 8),
+     ("UTC+05:30", -0.5), ("utc-03:30", 8.5), ("Etc/GMT+2", 7)],
+)  # fmt: skip
+def test_zones_have_the_names_that_luxon_takes(zone: str, hour: float) -> None:
+    year = round(datetime(2027, 1, 1, tzinfo=UTC).timestamp() * 1000)
+    assert next_match("0 5 1 1 *", zone, NOON_MS) == year + hour * 3_600_000
+    assert next_match("* * * * *", zone, NOON_MS) == NOON_MS + 60_000
+
+
+@pytest.mark.parametrize("name", ["local", "System", "default", None])
+def test_zone_of_this_machine_has_names_too(monkeypatch, name: str | None) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    zone._local_zone.cache_clear()
+    try:
+        assert zone.zone_of(name) == ZoneInfo("Asia/Tokyo")
+    finally:
+        zone._local_zone.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["Z", "+02:00", "utc+2:3", "UTC+99", "Europe", "a" * 5000, "../x"])
+def test_zone_that_is_none_is_an_error(name: str) -> None:
+    with pytest.raises(ValueError, match="is not known here"):
+        zone.zone_of(name)
 
 
 def due(repeat: object, **opts: object) -> Due:
@@ -81,7 +108,9 @@ def test_slot_comes_after_what_was_and_before_the_end(wish, opts, expected) -> N
         due(None), due({}), due({"pattern": "* * *"}), due({"pattern": "61 * * * *"}),
         due({"pattern": "@daily", "tz": "Mars/Base"}), due({"pattern": "@daily", "tz": "../x"}),
         due({"pattern": "@daily", "tz": "UTC"}, prevMillis=1e300), Due("x", b""), Due("x", b"[]"),
-        Due("x", b"[" * 100_000), Due("x", b"\xff"),
+        Due("x", b"[" * 100_000), Due("x", b"\xff"), due({"pattern": "1," * 1000 + "1 * * * *"}),
+        due({"pattern": "@daily"}, prevMillis="inf"), due({"pattern": "@daily"}, prevMillis="nan"),
+        due({"pattern": "@daily", "startDate": "-inf"}),
     ],
     ids=lambda one: one.opts[:40],
 )  # fmt: skip

@@ -8,20 +8,17 @@ every hour runs in both. A test compares them over a table of zones and changes.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import msgspec
 from cronsim import CronSim, CronSimError
 
+from toril.runtime.zone import zone_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import tzinfo
 
 _ALIASES = {
     "@yearly": "0 0 1 1 *",
@@ -40,7 +37,8 @@ _ALIASES = {
 HOURS = 24
 """Of a day: a pattern that names them all runs in both of two equal ones; given by cron-parser."""
 
-_LOCAL_ZONE = Path("/etc/localtime")
+MAX_PATTERN = 1000
+"""Characters of a pattern; chosen: any that means something, and read within a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +77,10 @@ def next_slot(due: Due, now_ms: int) -> int | None:
     """
     try:
         opts = _decoder.decode(due.opts)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        wish = opts.repeat
+        after_ms = max(now_ms, int(opts.prev_millis or 0), int(wish.start_date or 0))
+    except (msgspec.MsgspecError, RecursionError, ValueError, OverflowError) as error:
         raise ValueError(f"the schedule cannot be read: {error}") from None
-    wish = opts.repeat
-    after_ms = max(now_ms, int(opts.prev_millis or 0), int(wish.start_date or 0))
     slot_ms = next_match(wish.pattern, wish.tz, after_ms)
     is_over = slot_ms is not None and wish.end_date is not None and slot_ms > wish.end_date
     return None if is_over else slot_ms
@@ -95,7 +93,7 @@ def next_match(pattern: str, zone: str | None, after_ms: int) -> int | None:
         ValueError: no pattern, or no zone of this name.
     """
     try:
-        after = datetime.fromtimestamp(after_ms / 1000, _zone(zone))
+        after = datetime.fromtimestamp(after_ms / 1000, zone_of(zone))
     except (OverflowError, OSError):
         raise ValueError(f"the schedule's last time, {after_ms}, is no time in ms") from None
     for found in _matches(_expression(pattern), after):
@@ -120,6 +118,8 @@ def _matches(expression: str, after: datetime) -> Iterator[datetime]:
 
 def _expression(pattern: str) -> str:
     """Six fields in cronsim's dialect, where a step is no restriction of days by itself."""
+    if len(pattern) > MAX_PATTERN:
+        raise ValueError(f"cron pattern has {len(pattern)} characters; at most {MAX_PATTERN}")
     words = _ALIASES.get(pattern.strip().lower(), pattern).replace("?", "*").split()
     if len(words) not in {5, 6}:
         raise ValueError(f"cron pattern {pattern!r} has {len(words)} fields; expected 5 or 6")
@@ -128,21 +128,3 @@ def _expression(pattern: str) -> str:
         times = ["0", *times]
     days, weekdays = days.replace("*/", "1-31/"), weekdays.replace("*/", "0-6/")
     return " ".join((*times, days, months, weekdays))
-
-
-def _zone(name: str | None) -> tzinfo:
-    try:
-        return ZoneInfo(name) if name else _local_zone()
-    except (ValueError, OSError, LookupError):
-        raise ValueError(f"time zone {name!r} is not known here") from None
-
-
-@cache
-def _local_zone() -> tzinfo:
-    """This machine's, as Node takes it where a schedule names none."""
-    if name := os.environ.get("TZ", "").lstrip(":"):
-        return ZoneInfo(name)
-    if not _LOCAL_ZONE.exists():
-        return UTC
-    with _LOCAL_ZONE.open("rb") as file:
-        return ZoneInfo.from_file(file)

@@ -52,6 +52,10 @@ _ADOPT_FOR_S = 60.0
 """How long an unconfirmed claim is looked for; chosen: a request that a network held back, or a
 frozen server, may be executed after its connection is gone."""
 
+SLOT_AGE_S = 1.0
+"""How old an answer to a claim's question may be; chosen: the next claim follows at once, and a
+worker that was full meanwhile would bring a slot that is past."""
+
 _RENEW_BATCH = 500
 """Locks per call of the renewing script; chosen: under 10 ms of the server's time."""
 
@@ -98,6 +102,7 @@ class Store:
         self._unconfirmed: dict[str, float] = {}
         self._said: dict[str, Said] = {}
         self._slot: Slot | None = None
+        self._slot_at_s = 0.0
 
     async def open(self) -> None:
         """Connect, the blocking connection too, and load the scripts.
@@ -141,7 +146,7 @@ class Store:
         commands: list[Command[Any]] = [*stored, *filter(None, settled)]
         if want is not None:
             name = self._worker.name
-            slot, self._slot = self._slot, None
+            slot = self._fresh_slot()
             commands.append(claim_jobs(self._base, want, tokens, worker_name=name, slot=slot))
         answers = iter(await self._sent(commands, tokens))
         exchanged = Exchange(
@@ -152,6 +157,7 @@ class Store:
         self._note_said(reports, endings, exchanged)
         if isinstance(exchanged.claimed, Claimed):
             self._slot = slot_after(exchanged.claimed)
+            self._slot_at_s = asyncio.get_running_loop().time()
         return exchanged
 
     @property
@@ -307,6 +313,11 @@ class Store:
         if tokens and isinstance(answers[-1], RedisUnavailable):
             self._doubt(tokens)
         return answers
+
+    def _fresh_slot(self) -> Slot | None:
+        slot, self._slot = self._slot, None
+        age_s = asyncio.get_running_loop().time() - self._slot_at_s
+        return slot if age_s <= SLOT_AGE_S else None
 
     def _said_by(self, claim: Claim) -> Said:
         return self._said.get(claim.token, Said())

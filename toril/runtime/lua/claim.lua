@@ -35,14 +35,17 @@ local bucket, is_new = bucket_configured(bucket_read(base, now_us), bucket_from_
 
 promote(base, now_ms)
 
+-- '' where they are too large to be read.
+local function opts_of(job)
+  return job.opts_bytes <= tonumber(ARGV[5]) and redis.call('HGET', job.key, 'opts') or ''
+end
+
 local function plan_of(job)
-  local is_readable = job.opts_bytes <= tonumber(ARGV[5])
-  local opts = decoded_opts(is_readable and redis.call('HGET', job.key, 'opts') or '')
-  return plan_next(base, job, opts, now_ms, ARGV[10], ARGV[11])
+  return plan_next(base, job, decoded_opts(opts_of(job)), now_ms, ARGV[10], ARGV[11])
 end
 
 local held_ms = hold_ttl_ms(base)
-local jobs, ghosts, stopped, limit_ttl_ms, due = {}, 0, 'full', 0, {}
+local jobs, ghosts, stopped, limit_ttl_ms, due = {}, 0, 'full', 0, {'', ''}
 while #jobs < want do
   limit_ttl_ms = math.max(held_ms, window_ttl_ms(base, window), bucket_ttl_ms(bucket))
   if limit_ttl_ms > 0 then
@@ -64,7 +67,7 @@ while #jobs < want do
   local job = id:sub(1, 2) ~= '0:' and peek_job(base, id) or nil
   local planned = job and job.rjk and plan_of(job) or nil
   if planned == 'ask' then
-    stopped, due = 'due', {id, redis.call('HGET', job.key, 'opts')}
+    stopped, due = 'due', {id, opts_of(job)}
     break
   elseif not job then
     remove_next(base, id, source)
@@ -78,7 +81,7 @@ while #jobs < want do
     local token = ARGV[FIRST_TOKEN + #jobs]
     prepare(base, job, token, ARGV[2], ARGV[3], now_ms)
     if planned then
-      add_planned(base, planned, now_ms)
+      add_planned(base, planned)
     end
     jobs[#jobs + 1] = job_reply(job, token, tonumber(ARGV[4]), tonumber(ARGV[5]))
   end
@@ -92,7 +95,4 @@ if #jobs > 0 then
 end
 local first = redis.call('ZRANGE', base .. 'delayed', 0, 0, 'WITHSCORES')
 local next_delayed_ms = first[2] and math.floor(tonumber(first[2]) / SCORE_PER_MS) or 0
-return {
-  stopped, limit_ttl_ms, next_delayed_ms, ghosts, due[1] or '', due[2] or '', jobs,
-  int(now_ms),
-}
+return {stopped, limit_ttl_ms, next_delayed_ms, ghosts, due[1], due[2], jobs, int(now_ms)}

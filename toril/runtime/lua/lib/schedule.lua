@@ -41,9 +41,25 @@ local function is_over(wish, count, now_ms)
   return limit and count > limit or end_ms and end_ms < now_ms or false
 end
 
--- The successor of a job that is about to be claimed: {scheduler, at_ms, iterations, name, data, opts};
--- nil for a job that has none; 'ask' where the slot follows a cron pattern, which the caller has to
--- read: it comes again with `slot_ms` ('' = there is none) for the job `slot_of`.
+-- The next job as it will be stored, complete before the first write; nil where its options cannot be
+-- written again (1e999 can be read, and not be written).
+local function planned_job(job, scheduler, opts, slot_ms, now_ms)
+  local id, delay_ms = 'repeat:' .. job.rjk .. ':' .. int(slot_ms), math.max(slot_ms - now_ms, 0)
+  opts.attempts = opts.attempts or 0
+  opts.jobId, opts.delay, opts.timestamp, opts.repeatJobKey = id, delay_ms, now_ms, job.rjk
+  local ok, text = pcall(cjson.encode, opts)
+  local wish = type(opts.de) == 'table' and opts.de or {}
+  return ok and {
+    id = id, slot_ms = slot_ms, iterations = scheduler.count + 1, scheduler = job.rjk,
+    name = scheduler.name or job.name or '', data = scheduler.data or '{}', opts = text,
+    at_ms = now_ms, delay_ms = delay_ms, priority = number_of(opts.priority),
+    is_lifo = opts.lifo == true, dedup_id = type(wish.id) == 'string' and wish.id or nil,
+  } or nil
+end
+
+-- The successor of a job that is about to be claimed, as `insert_job` takes it, with id, slot_ms and
+-- iterations; nil for a job that has none; 'ask' where the slot follows a cron pattern, which the
+-- caller has to read: it comes again with `slot_ms` ('' = there is none) for the job `slot_of`.
 local function plan_next(base, job, opts, now_ms, slot_of, slot_ms)
   if not is_current_iteration(base, job.id, job.rjk) then
     return nil
@@ -54,40 +70,27 @@ local function plan_next(base, job, opts, now_ms, slot_of, slot_ms)
   if not scheduler or is_over(wish, count, now_ms) then
     return nil
   end
-  local every_ms, at_ms = scheduler.every_ms, nil
-  every_ms = every_ms ~= 0 and every_ms or number_of(wish.every)
+  wish.count, wish.immediately, opts['repeat'] = count, nil, wish
+  local every_ms = scheduler.every_ms ~= 0 and scheduler.every_ms or number_of(wish.every)
   if every_ms > 0 then
     local last_ms = tonumber(redis.call('ZSCORE', base .. 'repeat', job.rjk))
-    at_ms = interval_slot(last_ms, every_ms, scheduler.offset_ms, now_ms)
+    local next_ms = interval_slot(last_ms, every_ms, scheduler.offset_ms, now_ms)
+    return planned_job(job, scheduler, opts, next_ms, now_ms)
   elseif slot_of ~= job.id then
     return 'ask'
   elseif slot_ms == '' then
     return nil
-  else
-    at_ms, opts.prevMillis = tonumber(slot_ms), tonumber(slot_ms)
   end
-  wish.count, wish.immediately, opts['repeat'] = count, nil, wish
-  return {
-    scheduler = job.rjk, at_ms = at_ms, iterations = scheduler.count + 1, opts = opts,
-    name = scheduler.name or job.name or '', data = scheduler.data or '{}',
-  }
+  opts.prevMillis = tonumber(slot_ms)
+  return planned_job(job, scheduler, opts, opts.prevMillis, now_ms)
 end
 
-local function add_planned(base, plan, now_ms)
-  local id = 'repeat:' .. plan.scheduler .. ':' .. int(plan.at_ms)
-  if redis.call('EXISTS', base .. id) == 1 then
-    return emit_trimmed(base, 'duplicated', 'jobId', id)
+local function add_planned(base, plan)
+  if redis.call('EXISTS', base .. plan.id) == 1 then
+    return emit_trimmed(base, 'duplicated', 'jobId', plan.id)
   end
-  redis.call('ZADD', base .. 'repeat', int(plan.at_ms), plan.scheduler)
+  redis.call('ZADD', base .. 'repeat', int(plan.slot_ms), plan.scheduler)
   redis.call('HSET', base .. 'repeat:' .. plan.scheduler, 'ic', int(plan.iterations))
   redis.pcall('INCR', base .. 'id')
-  local delay_ms, opts = math.max(plan.at_ms - now_ms, 0), plan.opts
-  opts.attempts = opts.attempts or 0
-  opts.jobId, opts.delay, opts.timestamp, opts.repeatJobKey = id, delay_ms, now_ms, plan.scheduler
-  local wish = type(opts.de) == 'table' and opts.de or {}
-  insert_job(base, id, {
-    name = plan.name, data = plan.data, opts = cjson.encode(opts), at_ms = now_ms,
-    delay_ms = delay_ms, priority = number_of(opts.priority), is_lifo = opts.lifo == true,
-    dedup_id = type(wish.id) == 'string' and wish.id or nil, scheduler = plan.scheduler,
-  })
+  insert_job(base, plan.id, plan)
 end
