@@ -309,6 +309,26 @@ def test_too_many_descendants_are_refused(lane: Lane) -> None:
         assert lane.run(remove_job(lane.base, "1", with_children=True)) == "too-many"
 
 
+@pytest.mark.parametrize("key", ["events", "meta"])
+def test_childs_queue_of_another_type_refuses_before_anything_is_written(
+    lane: Lane, key: str
+) -> None:
+    lane.wait("1")
+    lane.client.sadd(lane.key("1:dependencies"), "bull:children:c")
+    lane.client.hset("bull:children:c", "name", "n")
+    lane.client.set(f"bull:children:{key}", "taken")
+    with unchanged_keyspace(lane.client), pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        lane.run(remove_job(lane.base, "1", with_children=True))
+
+
+def test_deep_family_goes_as_one(lane: Lane) -> None:
+    lane.wait("0")
+    for at in range(2000):
+        lane.client.sadd(lane.key(f"{at}:dependencies"), lane.key(str(at + 1)))
+    assert lane.run(remove_job(lane.base, "0", with_children=True)) == "removed"
+    assert not lane.client.keys(lane.key("*:dependencies"))
+
+
 def test_job_that_carries_a_schedule_on_is_not_removed(lane: Lane) -> None:
     job_id = f"repeat:tick:{lane.now_ms}"
     lane.delay(job_id, lane.now_ms, rjk="tick")

@@ -165,3 +165,13 @@ def test_foreign_key_in_place_of_a_note_does_not_stop_the_end(lane: Lane, key: s
     lane.client.delete(lane.key(key))
     lane.client.sadd(lane.key(key), "foreign")
     assert lane.settle(claim, Complete(), RETURNED).value == "done"
+
+
+def test_next_job_is_added_though_its_parents_key_is_foreign(lane: Lane) -> None:
+    lane.add(deduplication=KEEP)
+    (claim,) = lane.claim().claims
+    lane.add(deduplication=KEEP)
+    lane.client.set("foreign", "key")
+    lane.client.hset(lane.key("dn:d"), mapping={"pk": "bull:q:p", "pdk": "foreign"})
+    assert lane.settle(claim, Complete(), RETURNED).value == "done"
+    assert lane.ids("wait") == ["2"]

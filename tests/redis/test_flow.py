@@ -17,7 +17,9 @@ from tests.support.keyspace import unchanged_keyspace
 from tests.support.lane import RAISED, RETURNED, Lane
 from toril.call import Outcome, Verdict
 from toril.errors import InvalidInput, InvalidOption, ParentGone, ParentTaken
+from toril.runtime.administering import Cleaning, clean_queue, drain_queue, obliterate_queue
 from toril.runtime.asking import Cancellation, cancel_job
+from toril.runtime.changing import remove_job
 from toril.runtime.newjob import NewJob, prepare
 from toril.runtime.options import KeepRule
 from toril.runtime.retry import Complete, Fail, Retry, WaitForChildren
@@ -270,6 +272,39 @@ def test_parents_queue_of_another_type_refuses_before_anything_is_written(
             lane.settle(claim, settlement, outcome)
 
 
+@pytest.mark.parametrize("key", ["wait", "active", "marker", "events", "meta"])
+@pytest.mark.parametrize("way", ["drain", "clean", "obliterate", "remove", "trim"])
+def test_parent_whose_queue_cannot_take_it_waits_on(
+    lane: Lane, parents: Lane, way: str, key: str
+) -> None:
+    """Its child goes all the same: nothing is stumbled on half-way."""
+    wait_for(parents, lane.key("c"))
+    lane.client.set(parents.key(key), "taken")
+    lane.store("c", parentKey=P.key)
+    remove_child(lane, way)
+    assert not lane.client.exists(lane.key("c"), lane.key("wait"), f"{P.key}:dependencies")
+    assert parents.ids("waiting-children") == ["p"]
+
+
+def remove_child(lane: Lane, way: str) -> None:
+    """Job `c`, that waits or has failed, by one of the ways in which jobs are removed."""
+    if way == "trim":
+        lane.client.zadd(lane.key("failed"), {"c": 1})
+    else:
+        lane.client.lpush(lane.key("wait"), "c")
+    match way:
+        case "drain":
+            lane.run(drain_queue(lane.base, delayed=False))
+        case "clean":
+            lane.run(clean_queue(lane.base, Cleaning("wait", 0)))
+        case "obliterate":
+            lane.run(obliterate_queue(lane.base, is_first=True, force=False))
+        case "remove":
+            lane.run(remove_job(lane.base, "c", with_children=True))
+        case "trim":
+            lane.settle(lane.claim_new("d"), Fail("boom", keep=KeepRule(age_s=0)), RAISED)
+
+
 # -- waiting for children
 
 
@@ -302,6 +337,14 @@ def test_cancelled_job_does_not_wait_for_its_children(lane: Lane) -> None:
     (again,) = lane.claim().claims
     assert (again.id, again.is_cancelled) == ("p", True)
     assert lane.settle(again, Fail("cancelled"), RAISED) is Settled.DONE
+
+
+@pytest.mark.parametrize("key", ["dependencies", "unsuccessful"])
+def test_foreign_key_in_place_of_the_children_refuses(lane: Lane, key: str) -> None:
+    claim = lane.claim_new("p")
+    lane.client.set(lane.key(f"p:{key}"), "foreign")
+    with unchanged_keyspace(lane.client), pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        lane.settle(claim, WaitForChildren(), WAITS)
 
 
 @pytest.mark.parametrize("refusal", [Settled.FAILED_CHILDREN, Settled.NO_CHILDREN])

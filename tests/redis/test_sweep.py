@@ -98,7 +98,10 @@ def test_job_of_a_living_scheduler_never_fails_for_stalling(lane: Lane, kind: st
     assert "defa" not in lane.job("1")
 
 
-def test_job_of_a_dead_scheduler_fails_for_stalling(lane: Lane) -> None:
+@pytest.mark.parametrize("schedulers", ["none", "foreign"])
+def test_job_of_a_dead_scheduler_fails_for_stalling(lane: Lane, schedulers: str) -> None:
+    if schedulers == "foreign":
+        lane.client.set(lane.key("repeat"), "taken")
     lane.client.lpush(lane.key("active"), lane.store("1", rjk="s", stc=5))
     lane.client.sadd(lane.key("stalled"), "1")
     sweep(lane)

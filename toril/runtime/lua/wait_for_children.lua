@@ -24,8 +24,8 @@ end
 check_settlement(base, 'waiting-children', 'delayed', 'pc')
 if redis.call('ZCARD', job_key .. ':unsuccessful') > 0 then
   return 'failed-children'
-elseif redis.call('EXISTS', job_key .. ':dependencies', job_key .. ':processed',
-  job_key .. ':failed') == 0 then
+elseif redis.call('SCARD', job_key .. ':dependencies') == 0
+  and redis.call('EXISTS', job_key .. ':processed', job_key .. ':failed') == 0 then
   return 'no-children'
 end
 

@@ -1,5 +1,6 @@
 -- include lib/events.lua
 -- include lib/remove.lua
+-- include lib/shape.lua
 -- A job and, below it, its children in whatever queue, as one: may they go, and let them go.
 
 local FAMILY_MAX = 10000
@@ -9,14 +10,26 @@ local PLACES = {
   {'prioritized', 'ZREM'}, {'wait', 'LREM'}, {'paused', 'LREM'}, {'active', 'LREM'},
 }
 
--- Full keys of a job's children: those that are settled, then those that are not.
+-- Where a job's children are: those that are settled, then those that are not.
+local CHILDREN = {
+  {':processed', 'HLEN', 'HKEYS'}, {':failed', 'HLEN', 'HKEYS'},
+  {':unsuccessful', 'ZCARD', 'ZRANGE', 0, -1}, {':dependencies', 'SCARD', 'SMEMBERS'},
+}
+
+local function count_children(job_key)
+  local count = 0
+  for _, place in ipairs(CHILDREN) do
+    local length = redis.pcall(place[2], job_key .. place[1])
+    count = count + (type(length) == 'number' and length or 0)
+  end
+  return count
+end
+
+-- Their full keys.
 local function children_of(job_key)
   local found = {}
-  for _, read in ipairs({
-    {'HKEYS', ':processed'}, {'HKEYS', ':failed'}, {'ZRANGE', ':unsuccessful', 0, -1},
-    {'SMEMBERS', ':dependencies'},
-  }) do
-    local keys = redis.pcall(read[1], job_key .. read[2], unpack(read, 3))
+  for _, place in ipairs(CHILDREN) do
+    local keys = redis.pcall(place[3], job_key .. place[1], unpack(place, 4))
     for _, key in ipairs(keys.err and {} or keys) do
       found[#found + 1] = key
     end
@@ -24,14 +37,28 @@ local function children_of(job_key)
   return found
 end
 
--- 'locked', 'too-many' or nil. Only children that are still to be processed can be locked.
+local function check_queue_of(job_key, is_checked)
+  local base = split_key(job_key)
+  if base and not is_checked[base] then
+    check_shape(base, 'events', 'meta')
+    is_checked[base] = true
+  end
+end
+
+-- 'locked', 'too-many' or nil. Only children that are still to be processed can be locked. Errors
+-- out where a removal would stumble over a key of a child's queue.
 local function family_trouble(job_key, with_children)
   if redis.call('EXISTS', job_key .. ':lock') == 1 then
     return 'locked'
   end
-  local pending, count, is_known = {with_children and job_key or nil}, 0, {[job_key] = true}
+  local pending, count = {with_children and job_key or nil}, 0
+  local is_known, is_checked = {[job_key] = true}, {}
   while #pending > 0 do
     local parent_key = table.remove(pending)
+    count = count + count_children(parent_key)
+    if count > FAMILY_MAX then
+      return 'too-many'
+    end
     local waited_for = redis.pcall('SMEMBERS', parent_key .. ':dependencies')
     for _, child_key in ipairs(waited_for.err and {} or waited_for) do
       if redis.call('EXISTS', child_key .. ':lock') == 1 then
@@ -40,12 +67,9 @@ local function family_trouble(job_key, with_children)
     end
     for _, child_key in ipairs(children_of(parent_key)) do
       if not is_known[child_key] then
-        is_known[child_key] = true
-        pending[#pending + 1], count = child_key, count + 1
+        is_known[child_key], pending[#pending + 1] = true, child_key
+        check_queue_of(child_key, is_checked)
       end
-    end
-    if count > FAMILY_MAX then
-      return 'too-many'
     end
   end
   return nil

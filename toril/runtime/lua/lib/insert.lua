@@ -44,6 +44,7 @@ local function insert_job(base, id, job)
   emit(base, 'added', 'jobId', id, 'name', job.name)
   place_job(base, id, job.at_ms, job.delay_ms, job.priority, job.is_lifo)
   if job.dependencies_key then
-    redis.call('SADD', job.dependencies_key, base .. id)
+    -- Producers have checked it; what was noted to follow may name a foreign key by now.
+    redis.pcall('SADD', job.dependencies_key, base .. id)
   end
 end

@@ -2,6 +2,7 @@
 -- include lib/events.lua
 -- include lib/enqueue.lua
 -- include lib/drop.lua
+-- include lib/shape.lua
 -- Taking jobs away for good: out of their parent's dependencies, their deduplication key, their
 -- keys. What a foreign program has left in a key's place is passed over, never half-way stumbled on.
 
@@ -25,16 +26,21 @@ local function ties_of(base, id)
   return {parent_key = fields[1], dedup_id = fields[2], scheduler = fields[3]}
 end
 
+-- Whether a parent could be put among the jobs that wait there.
+local function takes_jobs(base)
+  return (pcall(check_shape, base, 'wait', 'active', 'marker', 'events', 'meta'))
+end
+
 -- Out of the dependencies of the parent; one that thereby waits for nothing more is released, or,
 -- with `is_hard` and in the same queue, removed as well. Its priority and delay do not count.
 local function detach(base, id, ties, is_hard)
   local parent_key = ties.parent_key
-  if not parent_key or redis.call('EXISTS', parent_key) == 0
+  local parent_base, parent_id = split_key(parent_key or '')
+  if not parent_base or redis.call('EXISTS', parent_key) == 0
     or redis.pcall('SREM', parent_key .. ':dependencies', base .. id) ~= 1
-    or redis.call('SCARD', parent_key .. ':dependencies') > 0 then
+    or redis.call('SCARD', parent_key .. ':dependencies') > 0 or not takes_jobs(parent_base) then
     return
   end
-  local parent_base, parent_id = split_key(parent_key)
   if redis.pcall('ZREM', parent_base .. 'waiting-children', parent_id) ~= 1 then
     return
   end

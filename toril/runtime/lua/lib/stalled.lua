@@ -13,7 +13,7 @@ local function is_scheduled(base, scheduler)
     return false
   end
   return redis.call('EXISTS', base .. 'repeat:' .. scheduler) == 1
-    or redis.pcall('ZSCORE', base .. 'repeat', scheduler) ~= false
+    or type(redis.pcall('ZSCORE', base .. 'repeat', scheduler)) == 'string'
 end
 
 -- The attempt that nobody ended, for the history: its number, and the worker that vanished.
