@@ -53,7 +53,7 @@ class Gone:
     """The job is not there, and its end cannot be known."""
 
 
-Ending = Completed | Failed | Gone
+JobEnd = Completed | Failed | Gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Watch:
     gone_at: str = ""
 
 
-def after_state(watch: Watch, seen: StateSeen) -> Watch | Ending:
+def after_state(watch: Watch, seen: StateSeen) -> Watch | JobEnd:
     """What a look-up tells."""
     match seen.state:
         case "completed":
@@ -91,7 +91,7 @@ def after_state(watch: Watch, seen: StateSeen) -> Watch | Ending:
     return replace(watch, cursor=cursor, gone_at="")
 
 
-def after_entries(watch: Watch, entries: Sequence[Entry]) -> Watch | Ending:
+def after_entries(watch: Watch, entries: Sequence[Entry]) -> Watch | JobEnd:
     """What the next entries of the stream tell; none = nothing happened for a while."""
     job_id = watch.job_id.encode()
     for entry in entries:
@@ -131,7 +131,7 @@ def wait(
         RedisRefused: Redis does not let us read.
     """
     deadline = clock() + timeout_s
-    step: Watch | Ending = Watch(job_id)
+    step: Watch | JobEnd = Watch(job_id)
     while isinstance(step, Watch):
         try:
             step = yield from _followed(base, step, deadline, clock, slice_ms)
@@ -147,7 +147,7 @@ def wait(
 
 def _followed(
     base: str, watch: Watch, deadline: float, clock: Callable[[], float], slice_ms: int
-) -> Program[Watch | Ending]:
+) -> Program[Watch | JobEnd]:
     """A look-up, then the stream for one slice, or until the time is up."""
     step = after_state(watch, (yield from call(state_of(base, watch.job_id))))
     until = min(clock() + slice_ms / 1000, deadline)
@@ -177,7 +177,7 @@ def read_entries(base: str, cursor: str, block_ms: int) -> Program[list[Entry]]:
     ]
 
 
-def _result(job_id: str, ending: Ending) -> Any:
+def _result(job_id: str, ending: JobEnd) -> Any:
     match ending:
         case Completed(returnvalue):
             return decoded(returnvalue)
