@@ -12,9 +12,10 @@ import pytest
 
 from tests.support.fault_proxy import FaultProxy
 from tests.support.lane import LOCK_MS, Lane
-from toril.errors import InvalidInput, InvalidJobData, InvalidOption, RedisRefused
+from toril.errors import DataTooLarge, InvalidInput, InvalidJobData, InvalidOption, RedisRefused
+from toril.runtime import children
 from toril.runtime.asking import Ask, Asked, ask_channel, cancel_job
-from toril.runtime.children import AskedOfChildren
+from toril.runtime.children import PAGE, AskedOfChildren
 from toril.runtime.listening import Listener
 from toril.runtime.lock import LockKeeper
 from toril.runtime.queue import AsyncQueue, Queue
@@ -365,6 +366,30 @@ async def test_childless_job_learns_that(lane: Lane, redis_url: str) -> None:
     async with open_store(redis_url) as store:
         told = [json.loads(await store.children(claim, one)) for one in AskedOfChildren]
     assert told == [{}, {}, []]
+
+
+async def test_job_of_many_children_learns_of_them_all(lane: Lane, redis_url: str) -> None:
+    claim = lane.claim_new("p")
+    names = [f"bull:a:{at}" for at in range(3 * PAGE)]
+    lane.client.hset(lane.key("p:processed"), mapping=dict.fromkeys(names, "[1]"))
+    lane.client.hset(lane.key("p:failed"), mapping=dict.fromkeys(names, "boom"))
+    lane.client.sadd(lane.key("p:dependencies"), *names)
+    async with open_store(redis_url) as store:
+        told = [json.loads(await store.children(claim, one)) for one in AskedOfChildren]
+    assert told == [{name: [1] for name in names}, dict.fromkeys(names, "boom"), sorted(names)]
+
+
+async def test_more_than_a_job_can_be_told_is_not_read(
+    lane: Lane, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "MAX_DATA_BYTES", 1000)
+    claim = lane.claim_new("p")
+    names = [f"bull:a:{at}" for at in range(20 * PAGE)]
+    lane.client.hset(lane.key("p:processed"), mapping=dict.fromkeys(names, "1"))
+    async with open_store(redis_url) as store:
+        with pytest.raises(DataTooLarge) as raised:
+            await store.children(claim, AskedOfChildren.VALUES)
+    assert raised.value.size_bytes < 2 * PAGE * len("bull:a:10000")
 
 
 @pytest.mark.parametrize("value", [b"nonsense", b"1 2", b'"\xff"', b"[" * 100_000, b""])
