@@ -98,6 +98,18 @@ export class Workers {
     await worker.close();
   }
 
+  /** End the next job of a queue under each prefix, without a worker's loop around it. */
+  async endJobs({ queue, jobs }) {
+    for (const { prefix, fails } of jobs) {
+      const options = { connection: this.connection, prefix, autorun: false };
+      const worker = new this.bullmq.Worker(queue, null, options);
+      const job = await worker.getNextJob("token", { block: false });
+      if (fails) await job.moveToFailed(new Error("boom"), "token", false);
+      else await job.moveToCompleted(1, "token", false);
+      await worker.close();
+    }
+  }
+
   async reset() {
     const open = [...this.workers.values()];
     this.workers.clear();
