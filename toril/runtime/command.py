@@ -9,10 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from redis.exceptions import NoScriptError
+
+from toril.runtime.scripts import script
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
+Packet = tuple[str | bytes | int, ...]
+"""One command and its arguments, as they are sent."""
 
 REAL_TIME = ""
 """First argument of every script outside tests: the script asks the server's clock."""
@@ -33,3 +39,13 @@ class Command(Generic[T]):
     keys: tuple[str, ...]
     args: tuple[str | bytes | int, ...]
     parse: Callable[[Any], T]
+
+    @property
+    def packet(self) -> Packet:
+        """As it is sent: raw EVALSHA, because the server knows the script from an earlier load."""
+        return ("EVALSHA", script(self.script).sha, len(self.keys), *self.keys, *self.args)
+
+
+def forgotten(replies: Sequence[Any]) -> list[int]:
+    """Places of the calls that were not executed: the server does not know their scripts."""
+    return [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]

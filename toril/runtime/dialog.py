@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from redis.exceptions import NoScriptError
 
 from toril.errors import RedisUnavailable
+from toril.runtime.command import Packet, forgotten
 from toril.runtime.scripts import script
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from toril.runtime.command import Command
 
 T = TypeVar("T")
-Packet = tuple[str | bytes | int, ...]
 
 RETRY_PAUSES_S = (0.05, 0.2, 0.5, 1.0)
 """Waits before a broken exchange is tried again; chosen: long enough for a restarted Redis, short
@@ -104,13 +104,12 @@ def call_all(commands: Sequence[Command[T]]) -> Program[list[T | Exception]]:
     Raises:
         RedisUnavailable: still no connection after the last try; nothing is known.
     """
-    replies = yield from send([_packet(command) for command in commands])
-    forgotten = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-    if forgotten:
-        names = sorted({commands[at].script for at in forgotten})
+    replies = yield from send([command.packet for command in commands])
+    if unknown := forgotten(replies):
+        names = sorted({commands[at].script for at in unknown})
         loads: list[Packet] = [("SCRIPT", "LOAD", script(name).text) for name in names]
-        again = yield from send(loads + [_packet(commands[at]) for at in forgotten])
-        for at, reply in zip(forgotten, again[len(loads) :], strict=True):
+        again = yield from send(loads + [commands[at].packet for at in unknown])
+        for at, reply in zip(unknown, again[len(loads) :], strict=True):
             replies[at] = reply
     failures = [_failure(reply) for reply in replies]
     trios = zip(commands, replies, failures, strict=True)
@@ -149,8 +148,3 @@ def _failure(reply: Any) -> Exception | None:
     if isinstance(reply, NoScriptError):
         return RedisUnavailable("Redis forgets scripts as they are loaded")
     return reply if isinstance(reply, Exception) else None
-
-
-def _packet(command: Command[Any]) -> Packet:
-    sha = script(command.script).sha
-    return ("EVALSHA", sha, len(command.keys), *command.keys, *command.args)

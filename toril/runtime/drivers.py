@@ -20,10 +20,11 @@ from toril.runtime.connection import (
     slice_ms,
     translated,
 )
-from toril.runtime.dialog import Done, Packet, Pause, Program, Send, advance
+from toril.runtime.dialog import Done, Pause, Program, Send, advance
 
 if TYPE_CHECKING:
     from toril.errors import TorilError
+    from toril.runtime.command import Packet
 
 T = TypeVar("T")
 Replies = list[Any]

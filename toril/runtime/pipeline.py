@@ -14,6 +14,7 @@ import redis.asyncio
 from redis.exceptions import NoScriptError
 
 from toril.errors import RedisUnavailable, TorilError
+from toril.runtime.command import forgotten
 from toril.runtime.connection import translated
 from toril.runtime.scripts import script, script_names
 
@@ -40,8 +41,7 @@ class ScriptPipeline:
             RedisUnavailable: the connection failed, so nothing is known about any command.
         """
         replies = await self._evaluate(commands)
-        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
+        if unknown := forgotten(replies):
             again = [commands[i] for i in unknown]
             await self.load()
             for i, reply in zip(unknown, await self._evaluate(again), strict=True):
@@ -85,8 +85,7 @@ class ScriptPipeline:
     async def _evaluate(self, commands: Sequence[Command[Any]]) -> list[Any]:
         pipe = self._redis.pipeline(transaction=False)
         for command in commands:
-            sha = script(command.script).sha
-            pipe.execute_command("EVALSHA", sha, len(command.keys), *command.keys, *command.args)
+            pipe.execute_command(*command.packet)
         return await self._executed(pipe)
 
     async def load(self) -> None:
