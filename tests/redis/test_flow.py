@@ -328,6 +328,28 @@ def test_job_whose_children_have_all_ended_runs_again_at_once(lane: Lane) -> Non
     assert lane.event_names() == ["waiting-children", "waiting"]
 
 
+@pytest.mark.parametrize("way", ["failed", "removed"])
+def test_job_whose_only_child_left_no_trace_runs_again_at_once(lane: Lane, way: str) -> None:
+    """It added the child, which was gone before the job could wait for it."""
+    parent = lane.claim_new("p")
+    lane.add(job_id="c", parent=Parent("p", "bull:lane"), remove_dependency_on_failure=True)
+    if way == "removed":
+        lane.run(remove_job(lane.base, "c", with_children=True))
+    else:
+        (child,) = lane.claim().claims
+        lane.settle(child, Fail("boom"), RAISED)
+    assert lane.settle(parent, WaitForChildren(), WAITS) is Settled.DONE
+    assert lane.ids("wait") == ["p"]
+
+
+def test_child_of_nodes_whose_failure_does_not_count_was_a_child(lane: Lane) -> None:
+    parent = lane.claim_new("p")
+    told = json.dumps({"id": "p", "queueKey": "bull:lane", "rdof": True})
+    lane.client.sadd(lane.key("p:dependencies"), lane.key("c"))
+    lane.settle(lane.claim_new("c", parentKey=lane.key("p"), parent=told), Fail("boom"), RAISED)
+    assert lane.settle(parent, WaitForChildren(), WAITS) is Settled.DONE
+
+
 def test_cancelled_job_does_not_wait_for_its_children(lane: Lane) -> None:
     claim = lane.claim_new("p")
     lane.client.sadd(lane.key("p:dependencies"), "bull:x:1")

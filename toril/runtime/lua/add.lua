@@ -61,6 +61,9 @@ local function add(custom_id, job)
     return owner, 'deduplicated'
   end
   insert_job(base, id, job)
+  if job.parent_key then
+    note_child(parent_of(job.parent_key, job.parent))
+  end
   return id, 'added'
 end
 

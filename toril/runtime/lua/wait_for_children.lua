@@ -25,7 +25,8 @@ check_settlement(base, 'waiting-children', 'delayed', 'pc')
 if redis.call('ZCARD', job_key .. ':unsuccessful') > 0 then
   return 'failed-children'
 elseif redis.call('SCARD', job_key .. ':dependencies') == 0
-  and redis.call('EXISTS', job_key .. ':processed', job_key .. ':failed') == 0 then
+  and redis.call('EXISTS', job_key .. ':processed', job_key .. ':failed') == 0
+  and redis.call('HEXISTS', job_key, 't:family') == 0 then
   return 'no-children'
 end
 

@@ -71,6 +71,14 @@ local function leave_waiting_children(parent)
     and redis.call('ZREM', parent.base .. 'waiting-children', parent.id) == 1
 end
 
+-- That the parent, which may be running still, had a child: one that is removed, or whose failure does
+-- not count, leaves no other trace, and waiting for none would be the parent's mistake.
+local function note_child(parent)
+  if is_there(parent) then
+    redis.call('HSET', parent.key, 't:family', 1)
+  end
+end
+
 local function release_if_done(parent, now_ms)
   if redis.call('SCARD', parent.key .. ':dependencies') == 0 and leave_waiting_children(parent) then
     release_parent(parent, now_ms)
@@ -125,5 +133,7 @@ local function child_failed(parent, job_key, reason, now_ms)
   release_if_done(parent, now_ms)
   if parent.flag == 'idof' then
     redis.pcall('HSET', parent.key .. ':failed', job_key, reason)
+  else
+    note_child(parent)
   end
 end
