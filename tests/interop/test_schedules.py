@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.interop.node import NodeDriver
 
 HOUR_MS = 3_600_000
+PER_CALL = 100
+"""Cases that Node reckons at a time; chosen: its driver answers in time on a busy machine."""
 PATTERNS = [
     "30 2 * * *", "0 * * * *", "*/15 * * * *", "*/15 2 * * *", "0 2,3 * * *", "0 0 * * *",
     "30 1 * * *", "0 30 2 * * *", "*/20 * * * * *", "0 */2 * * *", "0 9 * * MON", "0 0 L * *",
@@ -46,7 +48,8 @@ def test_62_cron_times_are_nodes_over_changes_of_clocks(node: NodeDriver) -> Non
         for zone in ZONES
         for at in starts
     ]
-    expected = node.call("cronTimes", cases=cases, count=8)
+    parts = [cases[first : first + PER_CALL] for first in range(0, len(cases), PER_CALL)]
+    expected = [times for part in parts for times in node.call("cronTimes", cases=part, count=8)]
     differing = [
         (case, mine, theirs)
         for case, theirs in zip(cases, expected, strict=True)
