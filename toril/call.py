@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MAX_DATA_BYTES = 16 * 1024 * 1024
 """Largest job data, bytes of JSON text; chosen: one frame, one Redis value, no surprise."""
 
+MAX_NAME_BYTES = 4 * 1024
+"""Largest id and largest name of a job; chosen: both fit into a call however they are escaped."""
+
 MAX_OPTS_BYTES = 64 * 1024
 """Largest options JSON of a job, bytes; chosen: the supervisor parses it on its loop."""
 

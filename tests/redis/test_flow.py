@@ -262,14 +262,22 @@ def test_child_whose_parent_is_gone_ends(lane: Lane, parent_key: str) -> None:
         assert lane.settle(claim, settlement, outcome) is Settled.DONE
 
 
-def test_parents_queue_of_another_type_refuses_before_anything_is_written(
+def test_parents_queue_of_another_type_refuses_a_completion_before_anything_is_written(
     lane: Lane, parents: Lane
 ) -> None:
     claim = claim_child(lane, parents)
     lane.client.set(parents.key("wait"), "taken")
-    for settlement, outcome in ((Complete(), RETURNED), (Fail("boom"), RAISED)):
-        with unchanged_keyspace(lane.client), pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-            lane.settle(claim, settlement, outcome)
+    with unchanged_keyspace(lane.client), pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        lane.settle(claim, Complete(), RETURNED)
+
+
+def test_failure_is_recorded_though_the_parents_queue_is_broken(lane: Lane, parents: Lane) -> None:
+    """Else the job would come back for ever; the parent learns of it when it is retried."""
+    claim = claim_child(lane, parents)
+    lane.client.set(parents.key("wait"), "taken")
+    assert lane.settle(claim, Fail("boom"), RAISED) is Settled.DONE
+    assert lane.ids("failed") == [claim.id]
+    assert parents.client.scard(parents.key("p:dependencies")) == 1
 
 
 @pytest.mark.parametrize("key", ["wait", "active", "marker", "events", "meta"])

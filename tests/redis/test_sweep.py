@@ -128,13 +128,22 @@ def test_suspect_without_a_job_only_leaves_active(lane: Lane) -> None:
 
 def test_one_sweep_per_interval(lane: Lane) -> None:
     abandon(lane)
-    lane.client.set(lane.key("stalled-check"), 1)
+    lane.client.set(lane.key("stalled-check"), 1, px=INTERVAL_MS)
     command = sweep_stalled(lane.base, 1, INTERVAL_MS)
     with unchanged_keyspace(lane.client):
         assert lane.run(command) == []
     assert sweep(lane) == ["1"]
     assert lane.client.get(lane.key("stalled-check")) == str(lane.now_ms).encode()
     assert 0 < lane.client.pttl(lane.key("stalled-check")) <= INTERVAL_MS
+
+
+@pytest.mark.parametrize("found", ["1", ["list"]])
+def test_mark_of_a_sweep_that_never_ends_is_none(lane: Lane, found: object) -> None:
+    abandon(lane)
+    key = lane.key("stalled-check")
+    lane.client.rpush(key, *found) if isinstance(found, list) else lane.client.set(key, found)
+    assert lane.run(sweep_stalled(lane.base, 1, INTERVAL_MS)) == ["1"]
+    assert 0 < lane.client.pttl(key) <= INTERVAL_MS
 
 
 def test_every_active_job_is_suspected_however_many(lane: Lane) -> None:

@@ -115,7 +115,7 @@ def test_a_bad_id_is_refused():
 
 def test_options_over_their_size_are_refused():
     with pytest.raises(InvalidOption, match=str(MAX_OPTS_BYTES)):
-        prepare(NewJob("name", job_id="x" * MAX_OPTS_BYTES))
+        prepare(NewJob("name", backoff=Backoff("x" * MAX_OPTS_BYTES, 0)))
 
 
 def circular():

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from toril.call import MAX_DATA_BYTES, MAX_OPTS_BYTES
+from toril.call import MAX_DATA_BYTES, MAX_NAME_BYTES, MAX_OPTS_BYTES
 from toril.runtime.claim import Claim, Claimed, Renewed, Slot
 from toril.runtime.command import REAL_TIME, Command
 from toril.runtime.limiter import NO_LIMIT_ARGS
+from toril.runtime.numbers import EXACT
 from toril.runtime.options import JobOpts, parse_opts
 from toril.runtime.schedule import Due, next_slot
 
@@ -114,12 +115,16 @@ def _unless_broken(claim: Claim, slot: Slot | None) -> Claim:
 
 def _claim(job: Any) -> Claim:
     job_id, token, name, data, raw_opts, data_bytes, opts_bytes, *numbers, cancel, deferred = job
-    timestamp, priority, ats, atm, stc, crashes, interruptions, processed_on = map(_int, numbers)
+    timestamp, priority = map(_int, numbers[:2])
+    ats, atm, stc, crashes, interruptions, processed_on = map(_count, numbers[2:])
     opts, unreadable = _readable(raw_opts, data_bytes, opts_bytes)
+    for what, text in (("id", job_id), ("name", name)):
+        if len(text) > MAX_NAME_BYTES:
+            unreadable = f"job {what} is {len(text)} bytes; at most {MAX_NAME_BYTES} are read"
     return Claim(
         id=_text(job_id),
         token=_text(token),
-        name=_text(name),
+        name=_text(name[:MAX_NAME_BYTES]),
         data=data or b"{}",
         opts=opts,
         raw_opts=raw_opts or b"{}",
@@ -164,6 +169,12 @@ def _texts(reply: Any) -> list[str]:
 
 def _int(raw: bytes) -> int:
     try:
-        return int(float(raw))
-    except (ValueError, OverflowError):
+        number = float(raw)
+    except ValueError:
         return 0
+    return int(number) if abs(number) < EXACT else 0
+
+
+def _count(raw: bytes) -> int:
+    """A counter, as the scripts read it: what is none, or below 0, counts as 0."""
+    return max(_int(raw), 0)

@@ -94,7 +94,7 @@ _UNREADABLE = (
 # A URL's own text is never quoted: after an unescaped `#` or `/` it holds part of the password.
 
 _DATABASE = re.compile(r"/?[0-9]*/?")
-_IN_SCRIPT = re.compile(r"\s*script: [0-9a-f]{40}, on @user_script:\d+")
+_IN_SCRIPT = re.compile(r"\s*script:(?: [0-9a-f]{40},)? on @user_script:\d+")
 _LOCAL = re.compile(r"rediss?://(?:localhost|127\.[0-9.]+|\[::1\]):")
 
 
@@ -218,6 +218,7 @@ def _options(url: str, parse: Any, retry: Any, client_name: str | None) -> dict[
         **_parsed(url, parse),
         "decode_responses": False,
         "encoding": "utf-8",
+        # Ids of foreign programs may hold any bytes: they go back as they came.
         "encoding_errors": "surrogateescape",
         "protocol": 2,
         "retry": retry,

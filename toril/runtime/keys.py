@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 
+from toril.call import MAX_NAME_BYTES
 from toril.errors import InvalidInput, InvalidJobId, InvalidOption, InvalidQueueName
 
 DEFAULT_PREFIX = "bull"
@@ -70,6 +71,8 @@ def check_job_id(job_id: str) -> str:
     """
     if not isinstance(job_id, str) or not job_id or not _is_encodable(job_id):
         raise InvalidJobId(f"job id is {job_id!r}; expected text, such as 'invoice-{job_id or 7}'")
+    if len(job_id.encode()) > MAX_NAME_BYTES:
+        raise InvalidJobId(f"job id {job_id[:40]!r}... is longer than {MAX_NAME_BYTES} bytes")
     if _INTEGER.fullmatch(job_id):
         raise InvalidJobId(
             f"job id {job_id!r} is an integer, which would collide with automatic ids; "
@@ -96,7 +99,7 @@ def is_job_id(job_id: str) -> bool:
     """
     if not isinstance(job_id, str) or not job_id:
         raise InvalidInput(f"job id is {job_id!r}; expected text, such as '42'")
-    return job_id not in RESERVED_IDS
+    return job_id not in RESERVED_IDS and _is_encodable(job_id)
 
 
 def key_base(prefix: str, queue: str) -> str:

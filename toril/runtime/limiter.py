@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from toril.errors import InvalidOption
 from toril.runtime.command import REAL_TIME, Command
+from toril.runtime.numbers import EXACT
 from toril.units import duration_ms
 
 if TYPE_CHECKING:
     from datetime import timedelta
-
-_EXACT = 2**53
-"""First integer whose neighbour a double cannot hold; Lua in Redis knows no other number."""
 
 _US_PER_MS = 1000
 
@@ -43,10 +41,10 @@ class RateLimit:
     def __post_init__(self) -> None:
         for field, least in (("tokens", 1), ("per_ms", 1), ("burst", 1), ("revision", 0)):
             _check_integer(f"rate limit: {field}", getattr(self, field), least)
-        if self.burst * self.per_us >= _EXACT:
+        if self.burst * self.per_us >= EXACT:
             raise InvalidOption(
                 f"rate limit: a burst of {self.burst} over {self.per_ms} ms is too much to count "
-                f"exactly; expected at most {(_EXACT - 1) // self.per_us} at this period"
+                f"exactly; expected at most {(EXACT - 1) // self.per_us} at this period"
             )
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
     from toril.runtime.pipeline import ScriptPipeline
+
+DELAY_MEMBER = b"1"
+"""Of the marker: a delayed job is due at its score; the other member is `0`."""
 
 WATCHDOG_S = 1.0
 """Added to the server's own timeout before the connection is given up; given by BullMQ."""
@@ -87,7 +91,7 @@ class MarkerWait:
         if reply is None:
             return None
         _key, member, score = reply
-        return Marker(member.decode(), int(float(score)))
+        return _marker(member, score)
 
     async def unblock(self, other: ScriptPipeline) -> None:
         """End the wait under way, if there is one, as if its time were up.
@@ -122,6 +126,14 @@ class MarkerWait:
             finally:
                 self._client_id = None
                 await self._pool.release(connection)
+
+
+def _marker(member: bytes, score: bytes) -> Marker:
+    """A wake-up; what a foreign program has put in its place is one to look at once."""
+    if member != DELAY_MEMBER:
+        return Marker("0", 0)
+    due_ms = float(score)
+    return Marker("1", int(due_ms) if math.isfinite(due_ms) else 0)
 
 
 async def _call(connection: AbstractConnection, *command: str) -> Any:

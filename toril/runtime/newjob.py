@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from toril.call import MAX_DATA_BYTES, MAX_OPTS_BYTES
+from toril.call import MAX_DATA_BYTES, MAX_NAME_BYTES, MAX_OPTS_BYTES
 from toril.errors import InvalidInput, InvalidOption
 from toril.runtime.jobdata import JsonText, data_text
 from toril.runtime.keys import check_job_id
@@ -200,9 +200,13 @@ def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not name:
         raise InvalidInput(f"job name is {name!r}; expected text, such as 'optimize-size'")
     try:
-        name.encode()
+        size_bytes = len(name.encode())
     except UnicodeEncodeError:
         raise InvalidInput(f"job name {name!r} holds a lone surrogate; expected text") from None
+    if size_bytes > MAX_NAME_BYTES:
+        raise InvalidInput(
+            f"job name {name[:40]!r}... is {size_bytes} bytes; expected at most {MAX_NAME_BYTES}"
+        )
     return name
 
 

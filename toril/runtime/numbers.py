@@ -9,6 +9,9 @@ from toril.errors import InvalidOption
 if TYPE_CHECKING:
     from datetime import datetime
 
+EXACT = 2**53
+"""First integer whose neighbour a double cannot hold; Lua in Redis knows no other number."""
+
 MAX_COUNT = 2**31 - 1
 """Chosen: any number that someone means."""
 

@@ -172,6 +172,8 @@ def parse_opts(raw: bytes) -> JobOpts:
         raise ValueError("options are nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ValueError(f"options are not readable: {error}") from None
+    if _holds_nan(stored):
+        raise ValueError("options are not readable: one of them is NaN; expected a number")
     return JobOpts(
         attempts=_count(stored.attempts, 0),
         backoff=_backoff(stored.backoff),
@@ -180,6 +182,14 @@ def parse_opts(raw: bytes) -> JobOpts:
         lifo=bool(stored.lifo),
         keep_logs=_optional_count(stored.keep_logs),
         stack_trace_limit=_optional_count(stored.stack_trace_limit),
+    )
+
+
+def _holds_nan(stored: msgspec.Struct) -> bool:
+    """Text such as `"nan"` passes for a number, and answers no comparison."""
+    return any(
+        _holds_nan(value) if isinstance(value, msgspec.Struct) else value != value  # noqa: PLR0124
+        for value in msgspec.structs.astuple(stored)
     )
 
 

@@ -11,7 +11,7 @@ import random
 from typing import TYPE_CHECKING
 
 from toril.call import Outcome, Verdict
-from toril.errors import RedisUnavailable, TorilError
+from toril.errors import RedisRefused, RedisUnavailable, TorilError
 from toril.events import JobSettled, SettlementRefused
 from toril.runtime.retry import Abandon, Fail, Retry, decide, words
 from toril.runtime.settling import Settled
@@ -104,6 +104,9 @@ class Settlements:
                 later.append(ending)
             elif result in UNFINISHED:
                 self.add(ending.claim, UNFINISHED[result])
+            elif isinstance(result, RedisRefused) and not isinstance(ending.settlement, Fail):
+                # The same again would be refused again; a failure asks less of the job's keys.
+                self.add(ending.claim, Outcome(Verdict.UNRECOVERABLE, message=str(result)))
             else:
                 self._keeper.release(ending.claim)
                 self._note(ending, result)

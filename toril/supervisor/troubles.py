@@ -1,4 +1,4 @@
-"""What goes wrong again and again, told now and then only."""
+"""What goes wrong again and again, told now and then only; what goes wrong otherwise, at once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ class Troubles:
     def __init__(self, queue: str, emit: Emit) -> None:
         self._queue = queue
         self._emit = emit
-        self._told_s: dict[str, float] = {}
+        self._told: dict[str, tuple[str, float]] = {}
 
     def tell(self, what: str, error: TorilError) -> None:
         """Tell of it, unless that was done lately."""
-        now_s = time.monotonic()
-        if now_s - self._told_s.get(what, -TELL_AGAIN_S) >= TELL_AGAIN_S:
-            self._told_s[what] = now_s
-            self._emit(RedisFailed(self._queue, what, str(error)))
+        now_s, reason = time.monotonic(), str(error)
+        told, told_s = self._told.get(what, ("", -TELL_AGAIN_S))
+        if reason != told or now_s - told_s >= TELL_AGAIN_S:
+            self._told[what] = (reason, now_s)
+            self._emit(RedisFailed(self._queue, what, reason))
 
     def teller(self, what: str) -> Callable[[TorilError], None]:
         """A callback that tells of this kind."""
@@ -38,4 +39,4 @@ class Troubles:
 
     def over(self) -> None:
         """All is well again: the next trouble is news."""
-        self._told_s.clear()
+        self._told.clear()

@@ -47,7 +47,7 @@ class Upkeep:
         self._keeper = keeper
         self._adopt = adopt
         self._emit = emit
-        self._is_failing = False
+        self._told = ""
 
     async def run(self) -> None:
         """One round after another."""
@@ -64,7 +64,6 @@ class Upkeep:
                     await self._sweep()
                 if loop.time() - self._store.answered_s > round_s:
                     await self._store.ping()
-                self._is_failing = False
             except TorilError as error:
                 self._tell(error)
             await asyncio.sleep(round_s)
@@ -74,10 +73,12 @@ class Upkeep:
         recovered = await self._store.sweep(
             self._queue.max_stalled, self._queue.stalled_interval_ms, held
         )
+        self._told = ""
         if recovered:
             self._emit(ev.StalledRecovered(self._queue.name, tuple(recovered)))
 
     def _tell(self, error: TorilError) -> None:
-        if not self._is_failing:
-            self._is_failing = True
-            self._emit(ev.UpkeepFailed(self._queue.name, str(error)))
+        reason = str(error)
+        if reason != self._told:
+            self._told = reason
+            self._emit(ev.UpkeepFailed(self._queue.name, reason))

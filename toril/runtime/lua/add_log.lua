@@ -8,6 +8,7 @@
 -- Events   none
 -- BullMQ layout: add log
 --
+-- include lib/number.lua
 -- include lib/once.lua
 local BEYOND_ANY_END = 9007199254740991
 
@@ -25,7 +26,7 @@ redis.call('LLEN', key)
 local keep = tonumber(ARGV[6])
 if not keep then
   local ok, opts = pcall(cjson.decode, redis.call('HGET', base .. id, 'opts') or '')
-  keep = ok and type(opts) == 'table' and tonumber(opts.kl)
+  keep = ok and type(opts) == 'table' and stored_number(opts.kl)
 end
 
 redis.call('RPUSH', key, ARGV[5])

@@ -24,7 +24,7 @@ if state == 'gone' then
   return 'gone'
 end
 local bonds = bonds_of(base, id)
-check_finish(base, 'failed', 0, bonds)
+check_finish(base, 'failed', bonds)
 check_shape(base, 'paused', 'delayed')
 local job = redis.call('HMGET', base .. id, 'rjk', 'opts', 't:cancel', 't:verdict')
 

@@ -17,13 +17,13 @@ local now_ms = clock(ARGV[1])
 local state = claim_state(base, id, token, ARGV[4])
 if state ~= 'ours' then
   return state
-elseif redis.call('SCARD', base .. id .. ':dependencies') > 0 then
+elseif children_count(base .. id, ':dependencies', 'SCARD') > 0 then
   return 'pending-children'
-elseif redis.call('ZCARD', base .. id .. ':unsuccessful') > 0 then
+elseif children_count(base .. id, ':unsuccessful', 'ZCARD') > 0 then
   return 'failed-children'
 end
 local bonds = bonds_of(base, id)
-check_finish(base, 'completed', metrics_size, bonds)
+check_finish(base, 'completed', bonds)
 
 leave_verdict(base, id, token, now_ms, 10)
 leave_active(base, id)

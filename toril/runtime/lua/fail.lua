@@ -21,7 +21,7 @@ if state ~= 'ours' then
   return state
 end
 local bonds = bonds_of(base, id)
-check_finish(base, 'failed', metrics_size, bonds)
+check_finish(base, 'failed', bonds)
 
 leave_verdict(base, id, token, now_ms, 14)
 leave_failure(base, id, ARGV[5], ARGV[6], ARGV[7])

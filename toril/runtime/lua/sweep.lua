@@ -17,7 +17,8 @@ local FIRST_HELD = 4
 
 local base = KEYS[1]
 local now_ms = clock(ARGV[1])
-if redis.call('EXISTS', base .. 'stalled-check') == 1 then
+-- One without an end would be the last sweep ever; whoever wrote it was no sweep.
+if redis.call('PTTL', base .. 'stalled-check') >= 0 then
   return {}
 end
 check_shape(base, 'stalled', 'active', 'wait', 'marker', 'events', 'meta')

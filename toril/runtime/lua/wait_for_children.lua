@@ -22,7 +22,8 @@ if state ~= 'ours' then
   return state
 end
 check_settlement(base, 'waiting-children', 'delayed', 'pc')
-if redis.call('ZCARD', job_key .. ':unsuccessful') > 0 then
+children_count(job_key, ':dependencies', 'SCARD')
+if children_count(job_key, ':unsuccessful', 'ZCARD') > 0 then
   return 'failed-children'
 elseif redis.call('SCARD', job_key .. ':dependencies') == 0
   and redis.call('EXISTS', job_key .. ':processed', job_key .. ':failed') == 0

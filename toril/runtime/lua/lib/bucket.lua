@@ -1,27 +1,30 @@
 -- include lib/clock.lua
+-- include lib/number.lua
 -- Our global token bucket, in the hash `toril:limit`: {tokens, per_us, burst, revision, level, at}.
 -- The level counts units of 1/per_us token: a claim costs per_us units, a microsecond brings
 -- `tokens` units, burst * per_us is the brim. All are exact integers below 2^53.
--- Missing level or time means a full bucket, never "no limit".
+-- Missing level or time means a full bucket, never "no limit"; a time to come, that the server's clock
+-- was set back: it counts from now on. What is no limit at all counts as none.
+
+local BUCKET_FIELDS = {'tokens', 'per_us', 'burst', 'revision', 'level', 'at'}
 
 local function bucket_read(base, now_us)
-  local f = redis.call(
-    'HMGET', base .. 'toril:limit', 'tokens', 'per_us', 'burst', 'revision', 'level', 'at'
-  )
-  local tokens, per_us, burst = tonumber(f[1] or ''), tonumber(f[2] or ''), tonumber(f[3] or '')
-  if not (tokens and per_us and burst) then
+  local f = redis.pcall('HMGET', base .. 'toril:limit', unpack(BUCKET_FIELDS))
+  local tokens, per_us, burst = stored_count(f[1]), stored_count(f[2]), stored_count(f[3])
+  local brim = burst * per_us
+  if tokens == 0 or brim == 0 or not stored_number(brim) then
     return nil
   end
-  local bucket = {tokens = tokens, per_us = per_us, burst = burst, revision = tonumber(f[4] or '0')}
-  local brim = burst * per_us
-  local level, at = tonumber(f[5] or ''), tonumber(f[6] or '')
+  local bucket = {tokens = tokens, per_us = per_us, burst = burst, revision = stored_count(f[4])}
+  local level, at = stored_number(f[5]), stored_number(f[6])
   bucket.level = brim
-  if level and at then
+  if level and level >= 0 and at then
     local gain = math.max(0, now_us - at) * tokens
     if gain < brim - level then
       bucket.level = level + gain
     end
   end
+  bucket.is_ahead = at ~= nil and at > now_us
   return bucket
 end
 
@@ -39,18 +42,22 @@ end
 -- is or where its revision is higher. Second value: whether it has to be written.
 local function bucket_configured(current, wanted)
   if not wanted or (current and wanted.revision <= current.revision) then
-    return current, false
+    return current, current ~= nil and current.is_ahead
   end
   wanted.level = current and bucket_carry(current, wanted) or wanted.burst * wanted.per_us
   return wanted, true
 end
 
 local function bucket_write(base, bucket, now_us)
-  redis.call(
-    'HSET', base .. 'toril:limit', 'tokens', int(bucket.tokens), 'per_us', int(bucket.per_us),
-    'burst', int(bucket.burst), 'revision', int(bucket.revision),
-    'level', int(bucket.level), 'at', int(now_us)
-  )
+  local key = base .. 'toril:limit'
+  local fields = {
+    'tokens', int(bucket.tokens), 'per_us', int(bucket.per_us), 'burst', int(bucket.burst),
+    'revision', int(bucket.revision), 'level', int(bucket.level), 'at', int(now_us),
+  }
+  if type(redis.pcall('HSET', key, unpack(fields))) == 'table' then
+    redis.call('DEL', key)
+    redis.call('HSET', key, unpack(fields))
+  end
 end
 
 -- {tokens, per_us, burst, revision} as they stand in ARGV from `first` on; nil where '' stands.

@@ -1,4 +1,5 @@
 -- include lib/clock.lua
+-- include lib/number.lua
 -- include lib/remove.lua
 -- Which jobs of a state are old enough to go, and how they leave it. The oldest are looked at first.
 
@@ -43,7 +44,7 @@ local function is_old(base, name, id, latest_ms)
   local values = redis.pcall('HMGET', base .. id, unpack(AGE_FIELDS[name]))
   for i = 1, values.err and 0 or #AGE_FIELDS[name] do
     if values[i] then
-      return (tonumber(values[i]) or 0) <= latest_ms
+      return (stored_number(values[i]) or 0) <= latest_ms
     end
   end
   return true

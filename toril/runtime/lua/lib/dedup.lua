@@ -98,10 +98,11 @@ local function add_next(base, dedup_id, now_ms)
   local stored = redis.pcall(
     'HMGET', next_key, 'name', 'data', 'opts', 'jid', 'pk', 'pd', 'pdk', 'rjk'
   )
-  if stored.err or not stored[1] then
+  local given = not stored.err and stored[1] and redis.pcall('INCR', base .. 'id')
+  if type(given) ~= 'number' then
     return
   end
-  local number = int(redis.call('INCR', base .. 'id'))
+  local number = int(given)
   local id = stored[4] or number
   if redis.call('EXISTS', base .. id) == 1 then
     id = number

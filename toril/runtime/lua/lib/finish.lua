@@ -35,14 +35,15 @@ local function keep_or_drop(base, id, now_ms, set, field, value, keep, prev)
   emit(base, set, 'jobId', id, field, value, 'prev', prev)
 end
 
--- Errors out before the first write where a finish, its metrics or its bonds would stumble.
-local function check_finish(base, set, metrics_size, bonds)
+-- Errors out before the first write where a finish or its bonds would stumble. A failure is recorded
+-- even where the parent's queue is broken: the parent is not told, until the child is retried.
+local function check_finish(base, set, bonds)
   check_settlement(base, set)
-  if metrics_size > 0 then
-    check_shape(base, 'metrics:' .. set, 'metrics:' .. set .. ':data')
-  end
   if bonds.dedup_id then
-    check_insert(base)
+    check_shape(base, 'delayed', 'pc')
+  end
+  if set == 'failed' and parent_trouble(bonds.parent) then
+    bonds.parent = nil
   end
   check_parent(bonds.parent)
 end

@@ -7,6 +7,16 @@
 -- What the end of a child does to its parent, in whatever queue that is. A parent waits in
 -- `waiting-children` until its set `dependencies` is empty, or a child's failure ends the wait.
 
+-- How many children of a job stand in one of its keys; errors out where that has another type.
+local function children_count(job_key, suffix, read)
+  local found = redis.pcall(read, job_key .. suffix)
+  if type(found) == 'table' then
+    error({err = 'WRONGTYPE the key ' .. job_key .. suffix .. ' has the wrong type for ' .. read
+      .. '; a foreign program has written it'})
+  end
+  return found
+end
+
 local FAILURE_FLAGS = {'fpof', 'cpof', 'idof', 'rdof'}
 
 -- {key, base, id, flag}: where the parent is, and what it wants of a child that fails; nil for a
@@ -33,13 +43,19 @@ local function parent_of(parent_key, parent)
   return {key = parent_key, base = base, id = id}
 end
 
+-- What is wrong with the parent's queue; nil where all is well.
+local function parent_trouble(parent)
+  return parent and misshapen(
+    parent.base, 'wait', 'active', 'prioritized', 'delayed', 'waiting-children', 'failed',
+    'marker', 'events', 'meta', 'pc'
+  ) or nil
+end
+
 -- Errors out before the first write where a key of the parent's queue has another type.
 local function check_parent(parent)
-  if parent then
-    check_shape(
-      parent.base, 'wait', 'active', 'prioritized', 'delayed', 'waiting-children', 'failed',
-      'marker', 'events', 'meta', 'pc'
-    )
+  local trouble = parent_trouble(parent)
+  if trouble then
+    error({err = trouble})
   end
 end
 

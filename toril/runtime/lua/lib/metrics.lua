@@ -1,4 +1,6 @@
 -- include lib/clock.lua
+-- include lib/number.lua
+-- include lib/shape.lua
 -- BullMQ's metrics: how many jobs ended in each minute. Hash metrics:<set> {count, prevTS,
 -- prevCount}, list metrics:<set>:data with the newest minute first, at most `size` of them.
 
@@ -18,15 +20,16 @@ end
 
 -- One job more in `set` ('completed' or 'failed'); nothing for size 0. A minute without jobs is
 -- pushed with the next job that ends, as BullMQ does it: the zeros stand before the minute's count.
+-- Keys that somebody has taken count nothing: a count is worth no job.
 local function count_metrics(base, set, now_ms, size)
-  if size == 0 then
+  if size == 0 or misshapen(base, 'metrics:' .. set, 'metrics:' .. set .. ':data') then
     return
   end
   local key = base .. 'metrics:' .. set
   local fields = redis.call('HMGET', key, 'count', 'prevTS', 'prevCount')
-  local count = tonumber(fields[1] or '') or 0
+  local count = stored_count(fields[1])
   redis.call('HSET', key, 'count', int(count + 1))
-  local last_ms = tonumber(fields[2] or '')
+  local last_ms = stored_number(fields[2])
   if not last_ms then
     redis.call('HSET', key, 'prevTS', int(now_ms), 'prevCount', 0)
     return
@@ -34,7 +37,7 @@ local function count_metrics(base, set, now_ms, size)
   local minutes = math.floor(now_ms / MINUTE_MS) - math.floor(last_ms / MINUTE_MS)
   minutes = math.min(minutes, size)
   if minutes > 0 then
-    redis.call('LPUSH', key .. ':data', int(count - (tonumber(fields[3] or '') or 0)))
+    redis.call('LPUSH', key .. ':data', int(count - stored_count(fields[3])))
     push_zeros(key .. ':data', minutes - 1)
     redis.call('LTRIM', key .. ':data', 0, size - 1)
     redis.call('HSET', key, 'prevTS', int(now_ms), 'prevCount', int(count))

@@ -11,3 +11,14 @@ local function number_of(value, default)
   end
   return math.max(-NUMBER_MAX, math.min(number, NUMBER_MAX))
 end
+
+-- nil for what is no number that can be counted with.
+local function stored_number(value)
+  local found = tonumber(value or '')
+  return found and found >= -NUMBER_MAX and found <= NUMBER_MAX and found or nil
+end
+
+-- A count: a whole number from 0, which is also what stands for anything else.
+local function stored_count(value)
+  return math.max(0, math.floor(stored_number(value) or 0))
+end

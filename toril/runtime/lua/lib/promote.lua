@@ -9,7 +9,7 @@ local PROMOTE_MAX = 1000
 
 local function promote(base, now_ms)
   local due = redis.call(
-    'ZRANGEBYSCORE', base .. 'delayed', 0, int((now_ms + 1) * SCORE_PER_MS - 1),
+    'ZRANGEBYSCORE', base .. 'delayed', '-inf', int((now_ms + 1) * SCORE_PER_MS - 1),
     'LIMIT', 0, PROMOTE_MAX
   )
   if #due == 0 then

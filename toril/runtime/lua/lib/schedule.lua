@@ -37,7 +37,7 @@ local function read_scheduler(base, scheduler)
 end
 
 local function is_over(wish, count, now_ms)
-  local limit, end_ms = tonumber(wish.limit), tonumber(wish.endDate)
+  local limit, end_ms = stored_number(wish.limit), stored_number(wish.endDate)
   return limit and count > limit or end_ms and end_ms < now_ms or false
 end
 

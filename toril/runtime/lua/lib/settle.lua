@@ -10,9 +10,9 @@ local function check_settlement(base, ...)
   check_shape(base, 'active', 'stalled', 'events', 'meta', 'wait', 'prioritized', 'marker', ...)
 end
 
--- An integer of the job's hash, 0 where it is missing or none.
+-- A counter of the job's hash, 0 where it is missing or none.
 local function counter(base, id, field)
-  return number_of(redis.call('HGET', base .. id, field))
+  return stored_count(redis.call('HGET', base .. id, field))
 end
 
 -- HINCRBY that cannot fail half-way on a field that is no integer; returns the new value.

@@ -15,15 +15,24 @@ local function is_counter(value)
   return value == false or (#value < 18 and value:find('^-?%d+$') ~= nil)
 end
 
-local function check_shape(base, ...)
+-- What is wrong with the first of these keys that has another shape; nil where all are well.
+local function misshapen(base, ...)
   for _, name in ipairs({...}) do
     local reply = redis.pcall(READ_OF[name], base .. name)
     if type(reply) == 'table' and reply.err then
-      error({err = 'WRONGTYPE the key ' .. base .. name .. ' has the wrong type for '
-        .. READ_OF[name] .. '; a job id or a foreign program has taken it'})
+      return 'WRONGTYPE the key ' .. base .. name .. ' has the wrong type for ' .. READ_OF[name]
+        .. '; a job id or a foreign program has taken it'
     elseif READ_OF[name] == 'GET' and not is_counter(reply) then
-      error({err = 'WRONGTYPE the key ' .. base .. name .. ' is no integer; '
-        .. 'a foreign program has written it'})
+      return 'WRONGTYPE the key ' .. base .. name .. ' is no integer; '
+        .. 'a foreign program has written it'
     end
+  end
+  return nil
+end
+
+local function check_shape(base, ...)
+  local trouble = misshapen(base, ...)
+  if trouble then
+    error({err = trouble})
   end
 end

@@ -28,15 +28,13 @@ local function recover(base, id, now_ms, max_stalled)
     redis.call('LREM', base .. 'active', 1, id)
     return false
   end
-  if redis.call('EXISTS', base .. id .. ':lock') == 1
-    or redis.call('LREM', base .. 'active', 1, id) == 0 then
-    return false
-  end
   local fields = redis.pcall('HMGET', base .. id, 'stc', 'rjk', 'ats', 'pb')
-  if fields.err or redis.call('EXISTS', base .. id) == 0 then
+  local is_job = not fields.err and redis.call('EXISTS', base .. id) == 1
+  local is_locked = type(redis.pcall('GET', base .. id .. ':lock')) == 'string'
+  if is_job and is_locked or redis.call('LREM', base .. 'active', 1, id) == 0 or not is_job then
     return false
   end
-  local stalls = number_of(fields[1]) + 1
+  local stalls = stored_count(fields[1]) + 1
   redis.call('HSET', base .. id, 'stc', int(stalls))
   if stalls > max_stalled and not is_scheduled(base, fields[2]) then
     redis.call('HSET', base .. id, 'defa', STALLED_TOO_OFTEN)

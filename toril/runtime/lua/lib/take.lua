@@ -1,14 +1,28 @@
 -- include lib/clock.lua
 -- include lib/number.lua
 -- include lib/events.lua
+-- include lib/shape.lua
 -- One job's way from the runnable ones into `active`: its limits, where it stands, its lock.
+
+-- Errors out before the first write where the claim would stumble, or the end of every job.
+local function check_claim(base)
+  check_shape(
+    base, 'wait', 'active', 'prioritized', 'delayed', 'marker', 'events', 'pc', 'meta', 'stalled',
+    'completed', 'failed'
+  )
+end
+
+-- What passed in the window under way; nothing where somebody has left no number.
+local function passed_in_window(base)
+  local value = redis.pcall('GET', base .. 'limiter')
+  return type(value) == 'string' and stored_count(value) or 0
+end
 
 -- Milliseconds until BullMQ's rate limit lets a job pass, 0 when it does. A limiter that never
 -- expires does not block; one in its last millisecond (its PTTL is 0) still does, or what passed
 -- then would count in no window.
 local function window_ttl_ms(base, window)
-  local count = window.max and tonumber(redis.call('GET', base .. 'limiter') or '0') or 0
-  if not window.max or count < window.max then
+  if not window.max or passed_in_window(base) < window.max then
     return 0
   end
   local ttl_ms = redis.call('PTTL', base .. 'limiter')
@@ -18,8 +32,16 @@ end
 -- A `max` without a duration has no window to count in (BullMQ's own fetch stumbles there and
 -- leaves the job half fetched); such a queue runs unlimited.
 local function count_in_window(base, window)
-  if window.max and window.duration_ms and redis.call('INCR', base .. 'limiter') == 1 then
-    redis.call('PEXPIRE', base .. 'limiter', math.floor(math.abs(window.duration_ms)))
+  if not (window.max and window.duration_ms) then
+    return
+  end
+  local key, passed = base .. 'limiter', redis.pcall('INCR', base .. 'limiter')
+  if type(passed) == 'table' then
+    redis.call('SET', key, 1)
+    passed = 1
+  end
+  if passed == 1 then
+    redis.call('PEXPIRE', key, int(math.floor(math.abs(window.duration_ms))))
   end
 end
 
@@ -70,7 +92,7 @@ local function prepare(base, job, token, lock_ms, worker, now_ms)
   redis.call('SET', job.key .. ':lock', token, 'PX', lock_ms)
   emit(base, 'active', 'jobId', job.id, 'prev', 'waiting')
   job.processedOn = int(now_ms)
-  job.ats = int(number_of(job.ats) + 1)
+  job.ats = int(stored_count(job.ats) + 1)
   redis.call('HSET', job.key, 'processedOn', job.processedOn, 'ats', job.ats)
   if worker ~= '' then
     redis.call('HSET', job.key, 'pb', worker)
