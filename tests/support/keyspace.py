@@ -25,7 +25,7 @@ class Entry:
     expires: bool
 
 
-_READERS: dict[str, Callable[[redis.Redis, str], Any]] = {
+_READERS: dict[str, Callable[[redis.Redis, bytes], Any]] = {
     "string": lambda client, key: client.get(key),
     "list": lambda client, key: client.lrange(key, 0, -1),
     "set": lambda client, key: set(client.smembers(key)),
@@ -62,5 +62,6 @@ def _names(client: redis.Redis) -> set[str]:
 
 
 def _entry(client: redis.Redis, name: str) -> Entry:
-    kind = client.type(name).decode()
-    return Entry(kind, _READERS[kind](client, name), client.pttl(name) != -1)
+    key = name.encode(errors="surrogateescape")
+    kind = client.type(key).decode()
+    return Entry(kind, _READERS[kind](client, key), client.pttl(key) != -1)

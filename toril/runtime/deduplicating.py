@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from toril.runtime.dialog import Program
 
 
-def remove_deduplication(base: str, deduplication_id: str, owner: str = "") -> Command[bool]:
+def remove_deduplication(
+    base: str, deduplication_id: str | bytes, owner: str = ""
+) -> Command[bool]:
     """Release an id; only if this job owns it, when one is given."""
     args = (REAL_TIME, deduplication_id, owner)
     return Command("remove_deduplication", (base,), args, lambda reply: reply == b"done")
@@ -37,5 +39,4 @@ def remove_own_deduplication_key(base: str, job_id: str) -> Program[bool]:
     (found,) = yield from plain(("HGET", f"{base}{job_id}", "deid"))
     if found is None:
         return False
-    owned = found.decode(errors="surrogateescape")
-    return (yield from call(remove_deduplication(base, owned, job_id)))
+    return (yield from call(remove_deduplication(base, found, job_id)))
