@@ -21,7 +21,7 @@ DECLARED = {
 }
 """Verdict → the harm of its own that explains it."""
 
-TO_ITSELF = {"crashed": "child-kill", "timed-out": "child-stop"}
+TO_ITSELF = {"crashed": "child-kill", "timed-out": "child-stop", "stalled": "worker-kill"}
 """Verdict → the fault that explains it when it hit the attempt's own process."""
 
 NEARBY = {
@@ -50,7 +50,7 @@ def cause_of(end: Sequence[Any], faults: Sequence[Sequence[Any]]) -> str | None:
     for name, target, on_ms, off_ms in faults:
         if not on_ms <= ended_ms <= off_ms + CONSEQUENCES_MS:
             continue
-        is_hit = pid is None or target == str(pid)
+        is_hit = pid is None or str(pid) in target.split()
         if name in NEARBY.get(verdict, ()) or (TO_ITSELF.get(verdict) == name and is_hit):
             return f"{name} of {target}"
     return None

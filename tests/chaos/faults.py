@@ -21,7 +21,7 @@ from tests.chaos.ledger import note, now_ms, open_ledger
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tests.chaos.pens import Pen, Stage
 
@@ -85,16 +85,28 @@ def kill_supervisor(stage: Stage, rng: random.Random) -> str:
     pen = rng.choice(stage.pens)
     worker = pen.worker
     stage.note_processes()
-    pen.run.process.kill()
+    pen.kill()
     pen.restart()
     return worker
+
+
+def kill_worker(stage: Stage, rng: random.Random) -> str:
+    """SIGKILL of a worker, toril's or Node's; to whom, by the processes of its jobs."""
+    pen = rng.choice(stage.pens)
+    stage.note_processes()
+    stage.stop(pen.pid)  # So that no job starts in a process that is not noted.
+    pids = pen.job_pids()
+    pen.kill()
+    stage.stopped.discard(pen.pid)
+    pen.restart()
+    return " ".join(map(str, pids)) or pen.worker
 
 
 def replace_supervisor(stage: Stage, rng: random.Random) -> str:
     """SIGTERM, as a deployment does it; another takes its place."""
     pen = rng.choice(stage.pens)
     worker = pen.worker
-    pen.run.stop(signal.SIGTERM)
+    pen.stop()
     pen.restart()
     return worker
 
@@ -193,18 +205,22 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def schedule(rng: random.Random) -> Iterator[str]:
+FLEET_FAULTS: dict[str, Fault] = {"worker-kill": Fault(1, kill_worker)}
+"""What a mixed fleet meets."""
+
+
+def schedule(rng: random.Random, faults: Mapping[str, Fault] = FAULTS) -> Iterator[str]:
     """Names without end: every fault once, in random order, then by their weights."""
-    names = list(FAULTS)
+    names = list(faults)
     yield from rng.sample(names, len(names))
-    weights = [fault.weight for fault in FAULTS.values()]
+    weights = [fault.weight for fault in faults.values()]
     while True:
         yield rng.choices(names, weights)[0]
 
 
 def inflict(stage: Stage, name: str, rng: random.Random) -> float:
     """One fault, noted; how long the next one should wait at least."""
-    fault = FAULTS[name]
+    fault = (FAULTS | FLEET_FAULTS)[name]
     on_ms = now_ms()
     with suppress(psutil.NoSuchProcess, redis.ConnectionError):
         if target := fault.act(stage, rng):

@@ -20,6 +20,7 @@ from toril import Backoff, NewJob, Unrecoverable
 if TYPE_CHECKING:
     import random
     import sqlite3
+    from collections.abc import Sequence
 
     from toril import SandboxedJob
 
@@ -83,10 +84,18 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def draw(rng: random.Random, ticket: str, kind_name: str | None = None) -> NewJob:
-    """A job of a kind that comes with its weight, or of the one that is named."""
-    weights = [kind.weight for kind in KINDS.values()]
-    kind_name = kind_name or rng.choices(list(KINDS), weights)[0]
+EVERYWHERE = tuple(
+    name
+    for name, kind in KINDS.items()
+    if kind.how == "sleep" and kind.harm in {"", "raise", "give-up"}
+)
+"""The kinds that a worker in Node can do as well."""
+
+
+def draw(rng: random.Random, ticket: str, kinds: Sequence[str] = tuple(KINDS)) -> NewJob:
+    """A job of one of these kinds, which come with their weights."""
+    weights = [KINDS[name].weight for name in kinds]
+    kind_name = rng.choices(kinds, weights)[0] if len(kinds) > 1 else kinds[0]
     kind = KINDS[kind_name]
     options = dict(kind.options)
     if kind.delay_s is not None:

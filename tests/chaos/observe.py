@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from tests.chaos.causes import DECLARED
 from tests.chaos.ledger import note, start_ticks
 from toril.runtime.history import parse_history
 
@@ -46,6 +48,48 @@ def note_redis(ledger: sqlite3.Connection, client: redis.Redis) -> None:
         at_ms = int(entry_id.partition(b"-")[0])
         note(ledger, "event", None, fields[b"event"].decode(), job_id, at_ms)
     ledger.execute("COMMIT")
+
+
+def complete_history(ledger: sqlite3.Connection) -> None:
+    """Add the attempts of which toril knows nothing: the event stream tells when each ended.
+
+    What neither worker says, why an attempt is to be repeated, follows from what it declared.
+    """
+    known = set(ledger.execute("SELECT job_id, attempt FROM attempt"))
+    harms = {
+        (job_id, attempt): harm
+        for job_id, attempt, harm in ledger.execute(
+            "SELECT job_id, attempt, harm FROM declared JOIN started USING (ticket, attempt)"
+        )
+    }
+    verdict_of = {harm: verdict for verdict, harm in DECLARED.items()}
+    ledger.execute("BEGIN")
+    for (job_id, attempt), events in _after_each_start(ledger).items():
+        if (job_id, attempt) in known or not events:
+            continue
+        told = verdict_of.get(harms.get((job_id, attempt), ""), "unexplained")
+        verdict = next((END_OF[name] for name, _at_ms in events if name in END_OF), told)
+        note(ledger, "attempt", job_id, attempt, verdict, events[0][1])
+    ledger.execute("COMMIT")
+
+
+END_OF = {"completed": "returned", "stalled": "stalled"}
+"""Event → the verdict of the attempt that it ends; of the others the event says nothing."""
+
+
+def _after_each_start(ledger: sqlite3.Connection) -> dict[tuple[str, int], list[tuple[str, float]]]:
+    """(job, attempt) → the events between this start and the next."""
+    found: dict[tuple[str, int], list[tuple[str, float]]] = {}
+    starts: Counter[str] = Counter()
+    for name, job_id, at_ms in ledger.execute(
+        "SELECT name, job_id, at_ms FROM event WHERE job_id != '' ORDER BY number"
+    ):
+        if name == "active":
+            starts[job_id] += 1
+            found[job_id, starts[job_id]] = []
+        elif starts[job_id]:
+            found[job_id, starts[job_id]].append((name, at_ms))
+    return found
 
 
 def note_left_over(ledger: sqlite3.Connection, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The stage of a chaos run: one server, three supervisors, each behind a proxy of its own.
+"""The stage of a chaos run: one server, supervisors behind a proxy each, and perhaps Node workers.
 
 Everything here ends with the run: servers, supervisors and proxies are closed in any case.
 """
@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Self
 import psutil
 
 from tests.chaos.ledger import note, start_ticks
+from tests.chaos.node_pen import NodePen
 from tests.support.fault_proxy import FaultProxy
 from tests.support.servers import RedisServer
 from tests.support.toril import TorilRun
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
     from pathlib import Path
 
 QUEUE = "chaos"
@@ -36,7 +38,7 @@ class Terms:
         lock_ms: how long a lock holds.
         sweep_ms: between looks for stalled jobs.
         concurrency: children of each supervisor.
-        tokens_per_s: of the rate limit.
+        tokens_per_s: of the rate limit; None for no limit.
         burst: of the rate limit.
         max_crashes: of one job.
         timeout_ms: of one attempt.
@@ -45,7 +47,7 @@ class Terms:
     lock_ms: int = 1500
     sweep_ms: int = 500
     concurrency: int = 3
-    tokens_per_s: int = 30
+    tokens_per_s: int | None = 30
     burst: int = 15
     max_crashes: int = 4
     timeout_ms: int = 6000
@@ -57,10 +59,16 @@ class Terms:
             *("--concurrency", str(self.concurrency), "--memory", "64MiB"),
             *("--lock-duration", f"{self.lock_ms}ms", "--stalled-interval", f"{self.sweep_ms}ms"),
             *("--max-stalled", "1000", "--max-crashes", str(self.max_crashes)),
-            *("--rate-limit", f"{self.tokens_per_s}/1s", "--burst", str(self.burst)),
-            *("--timeout", f"{self.timeout_ms}ms", "--jobs-per-child", "40"),
+            *self._rate_flags,
+            *("--level", "process", "--timeout", f"{self.timeout_ms}ms", "--jobs-per-child", "40"),
             *("--drain-timeout", "1s", "--env", "CHAOS_LEDGER"),
         )
+
+    @property
+    def _rate_flags(self) -> tuple[str, ...]:
+        if self.tokens_per_s is None:
+            return ()
+        return ("--rate-limit", f"{self.tokens_per_s}/1s", "--burst", str(self.burst))
 
 
 class Pen:
@@ -97,6 +105,22 @@ class Pen:
                 found += zygote.children()
         return found
 
+    def job_pids(self) -> list[int]:
+        """The processes in which its jobs run."""
+        return [child.pid for child in self.children()]
+
+    def ready(self) -> None:
+        """Wait until it works."""
+        self.run.ready()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.run.process.kill()
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self.run.stop(signal.SIGTERM)
+
     def restart(self) -> None:
         """Another takes the place of one that was killed or told to stop."""
         self.end()
@@ -124,6 +148,10 @@ class Pen:
         self.run.__exit__()
         return code
 
+    def close(self) -> None:
+        """End it at once, whatever it does."""
+        self.run.__exit__()
+
     def _started(self) -> TorilRun:
         run = TorilRun(QUEUE, "tests.chaos.jobs:processor", self.proxy.url, *self._terms.flags)
         self.past.append(run)
@@ -138,15 +166,24 @@ class Stage:
         ledger: of the run.
         terms: what the queue is worked with.
         pens: so many supervisors.
+        nodes: so many workers in Node.
     """
 
-    def __init__(self, home: Path, ledger: sqlite3.Connection, terms: Terms, pens: int = 3) -> None:
+    def __init__(
+        self,
+        home: Path,
+        ledger: sqlite3.Connection,
+        terms: Terms,
+        *,
+        pens: int = 3,
+        nodes: int = 0,
+    ) -> None:
         self.home = home
         self.ledger = ledger
         self.terms = terms
-        self.pens: list[Pen] = []
+        self.pens: list[Pen | NodePen] = []
         self.stopped: set[int] = set()
-        self._count = pens
+        self._counts = pens, nodes
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -154,13 +191,12 @@ class Stage:
             self.server = stack.enter_context(RedisServer(data_dir=self.home, append_only=True))
             self._keep_every_event()
             self.producers_proxy = self._proxy(stack, "producers")
-            for number in range(1, self._count + 1):
-                pen = Pen(number, self._proxy(stack, str(number)), self.terms)
-                stack.callback(lambda pen=pen: pen.run.__exit__())
+            for pen in self._opened(stack):
+                stack.callback(pen.close)
                 self.pens.append(pen)
             stack.callback(self.calm)
             for pen in self.pens:
-                pen.run.ready()
+                pen.ready()
             self._stack = stack.pop_all()
         return self
 
@@ -170,7 +206,12 @@ class Stage:
     @property
     def proxies(self) -> list[FaultProxy]:
         """Every way to the server."""
-        return [self.producers_proxy, *(pen.proxy for pen in self.pens)]
+        return [self.producers_proxy, *(pen.proxy for pen in self.pens if isinstance(pen, Pen))]
+
+    @property
+    def nodes(self) -> list[NodePen]:
+        """The workers in Node."""
+        return [pen for pen in self.pens if isinstance(pen, NodePen)]
 
     def revive(self) -> None:
         """Supervisors that ended by themselves come back; those that should not have are noted."""
@@ -204,6 +245,14 @@ class Stage:
             self.go_on(pid)
         for proxy in self.proxies:
             proxy.heal()
+
+    def _opened(self, stack: ExitStack) -> Iterator[Pen | NodePen]:
+        pens, nodes = self._counts
+        for number in range(1, pens + 1):
+            yield Pen(number, self._proxy(stack, str(number)), self.terms)
+        for number in range(1, nodes + 1):
+            path = self.server.socket_path
+            yield NodePen(number, path, self.terms, self.home, queue=QUEUE)
 
     def _proxy(self, stack: ExitStack, name: str) -> FaultProxy:
         folder = self.home / name

@@ -19,6 +19,7 @@ from toril import BulkAddFailed, Queue, RedisUnavailable
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from toril import NewJob
 
@@ -38,6 +39,7 @@ class Orders:
     seed: str
     count: int
     per_s: float
+    kinds: Sequence[str]
 
 
 class Producer:
@@ -63,7 +65,7 @@ class Producer:
     def _draw(self) -> tuple[str, NewJob]:
         self._made += 1
         ticket = f"{self._orders.name}-{self._made}"
-        job = draw(self._rng, ticket)
+        job = draw(self._rng, ticket, self._orders.kinds)
         delay_ms = int((job.delay or "0ms").removesuffix("ms"))
         note(self._ledger, "submitted", ticket, job.name, delay_ms, now_ms())
         return ticket, job

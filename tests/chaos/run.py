@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -12,10 +11,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.chaos.faults import inflict, schedule
-from tests.chaos.jobs import draw
+from tests.chaos.faults import FAULTS, inflict, schedule
+from tests.chaos.jobs import KINDS, draw
 from tests.chaos.ledger import new_ledger, note, now_ms
-from tests.chaos.observe import note_left_over, note_redis, note_terms
+from tests.chaos.observe import complete_history, note_left_over, note_redis, note_terms
 from tests.chaos.pens import QUEUE, Stage, Terms
 from tests.chaos.producer import Orders
 from tests.support.tied import tied
@@ -25,7 +24,10 @@ from toril import Queue
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from tests.chaos.faults import Fault
 
 CLOSING_BATCH = 30
 REVIVAL_S = 15.0
@@ -42,6 +44,10 @@ class Plan:
         pause_s: between two faults, the shortest and the longest.
         drain_s: how long the rest of the work may take once the faults are over.
         terms: what the queue is worked with.
+        pens: supervisors.
+        nodes: workers in Node beside them.
+        kinds: of jobs.
+        faults: by their names.
     """
 
     seed: int
@@ -50,6 +56,10 @@ class Plan:
     pause_s: tuple[float, float] = (0.05, 0.4)
     drain_s: float = 60.0
     terms: Terms = field(default_factory=Terms)
+    pens: int = 3
+    nodes: int = 0
+    kinds: tuple[str, ...] = tuple(KINDS)
+    faults: Mapping[str, Fault] = field(default_factory=lambda: FAULTS)
 
 
 class Run:
@@ -67,22 +77,29 @@ class Run:
         """All of it; returns when everything has ended."""
         folder = self._home / "server"
         folder.mkdir()
-        with Stage(folder, self.ledger, self.plan.terms) as stage:
+        with self._stage(folder) as stage:
             try:
                 self._harm(stage)
                 self._calm(stage)
                 self._stop(stage)
+                for pen in stage.nodes:
+                    pen.tell(self.ledger)
                 with stage.server.connect() as client:
                     note_redis(self.ledger, client)
+                complete_history(self.ledger)
             finally:
                 self._end_producers()
                 self._keep_logs(stage)
         note_left_over(self.ledger, self._home / "tmp")
 
+    def _stage(self, folder: Path) -> Stage:
+        plan = self.plan
+        return Stage(folder, self.ledger, plan.terms, pens=plan.pens, nodes=plan.nodes)
+
     def _harm(self, stage: Stage) -> None:
         """Faults, for as long as jobs are added."""
         self._start_producers(stage.producers_proxy.url)
-        for name in schedule(self._rng):
+        for name in schedule(self._rng, self.plan.faults):
             if all(producer.poll() is not None for producer in self._producers):
                 break
             rest_s = inflict(stage, name, self._rng)
@@ -112,7 +129,7 @@ class Run:
         added = []
         for number in (next(numbers) for _ in range(CLOSING_BATCH)):
             ticket = f"closing-{number}"
-            job = draw(self._rng, ticket, "slow")
+            job = draw(self._rng, ticket, ["slow"])
             note(self.ledger, "submitted", ticket, job.name, 0, now_ms())
             added.append(queue.add(job.name, job.data))
             note(self.ledger, "acked", ticket, added[-1].id, now_ms())
@@ -123,7 +140,7 @@ class Run:
     def _stop(self, stage: Stage) -> None:
         stage.note_processes()
         for pen in stage.pens:
-            pen.run.stop(signal.SIGTERM)
+            pen.stop()
         for pen in stage.pens:
             if (code := pen.end()) != 0:
                 note(self.ledger, "left_over", "end", f"{pen.name}: exit code {code}")
@@ -137,9 +154,8 @@ class Run:
 
     def _start_producers(self, url: str) -> None:
         for name in ("p", "q"):
-            orders = Orders(
-                name, url, QUEUE, str(self.plan.seed), self.plan.jobs // 2, self.plan.per_s / 2
-            )
+            seed, half, pace = str(self.plan.seed), self.plan.jobs // 2, self.plan.per_s / 2
+            orders = Orders(name, url, QUEUE, seed, half, pace, self.plan.kinds)
             words = [sys.executable, "-m", "tests.chaos.producer", json.dumps(asdict(orders))]
             self._producers.append(subprocess.Popen(tied(words), cwd=ROOT))
 

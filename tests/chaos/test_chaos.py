@@ -18,7 +18,10 @@ from tests.chaos.promises import PROMISES
 from tests.chaos.run import Plan, Run
 
 if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+    from typing import Any
 
 SHORT = {"jobs": 600, "per_s": 18.0}
 FULL = {"jobs": 5000, "per_s": 14.0, "drain_s": 180.0}
@@ -38,7 +41,12 @@ def chosen_seed() -> int:
     return CI_SEED if os.environ.get("CI") else secrets.randbelow(1_000_000)
 
 
-def prove(plan: Plan, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def prove(
+    plan: Plan,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    promises: Sequence[Callable[[sqlite3.Connection], list[tuple[Any, ...]]]] = PROMISES,
+) -> Run:
     """Carry the plan out; what is found is told promise by promise."""
     (home / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(home / "tmp"))
@@ -49,8 +57,9 @@ def prove(plan: Plan, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run.carry_out()
     (faults,) = run.ledger.execute("SELECT count(*) FROM fault").fetchone()
     say(f"{faults} faults, {time.monotonic() - began_s:.1f} s")
-    broken = {ask.__name__: found[:10] for ask in PROMISES if (found := ask(run.ledger))}
+    broken = {ask.__name__: found[:10] for ask in promises if (found := ask(run.ledger))}
     assert broken == {}, f"seed {plan.seed}"
+    return run
 
 
 def say(what: str) -> None:

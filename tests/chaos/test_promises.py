@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.causes import DECLARED, NEARBY, TO_ITSELF
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, FLEET_FAULTS
 from tests.chaos.jobs import KINDS
 from tests.chaos.ledger import new_ledger, write_guarded
+from tests.chaos.observe import complete_history
 from tests.chaos.promises import (
     PROMISES,
     REVIVAL_MS,
@@ -170,19 +171,42 @@ def test_job_may_fail_of_a_time_limit_once_its_attempts_are_spent(ledger):
     assert l6_jobs_end_as_their_kind_says(ledger) != []
 
 
-def test_death_is_explained_by_the_fault_that_hit_its_own_process_only(ledger):
+@pytest.mark.parametrize(
+    ("verdict", "fault"), [("crashed", "child-kill"), ("stalled", "worker-kill")]
+)
+def test_death_is_explained_by_the_fault_that_hit_its_own_process_only(ledger, verdict, fault):
     ledger.executescript(
-        "UPDATE attempt SET verdict = 'crashed' WHERE verdict = 'stalled';"
-        "UPDATE fault SET name = 'child-kill', target = '72'"
+        f"UPDATE attempt SET verdict = '{verdict}' WHERE verdict = 'stalled';"
+        f"UPDATE fault SET name = '{fault}', target = '70 72'"
     )
     assert l6_no_needless_repeat(ledger) == []
     ledger.execute("UPDATE fault SET target = '73'")
     assert l6_no_needless_repeat(ledger) != []
 
 
+def test_attempts_of_workers_without_a_history_are_told_by_the_events(ledger):
+    """`b` stalled, then returned; `d` raised as it declared, `e` was tried again for nothing."""
+    ledger.executescript(
+        "DELETE FROM attempt;"
+        "INSERT INTO started VALUES ('d', '4', 1, 71, 1), ('e', '5', 1, 71, 1);"
+        "INSERT INTO declared VALUES ('d', 1, 'raise', 2);"
+        "INSERT INTO event VALUES (10, 'active', '4', 1), (11, 'delayed', '4', 3),"
+        " (12, 'active', '5', 1), (13, 'waiting', '5', 4);"
+    )
+    complete_history(ledger)
+    assert sorted(ledger.execute("SELECT * FROM attempt")) == [
+        ("1", 1, "returned", 16),
+        ("3", 1, "returned", 9021),
+        ("4", 1, "raised", 3),
+        ("5", 1, "unexplained", 4),
+        ("b", 1, "stalled", 3000),
+        ("b", 2, "returned", 5201),
+    ]
+
+
 def test_causes_name_faults_and_harms_that_there_are():
     named = {name for names in NEARBY.values() for name in names} | set(TO_ITSELF.values())
-    assert named <= set(FAULTS)
+    assert named <= {*FAULTS, *FLEET_FAULTS}
     assert set(DECLARED.values()) <= {kind.harm for kind in KINDS.values()}
 
 

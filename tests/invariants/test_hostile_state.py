@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BOUND_S = 10.0
 """How long the good job may take; chosen: far over what it needs."""
 
-WATCHED_S = 0.25
+WATCHED_S = 0.15
 MOST_CALLS = 12 + 40 * WATCHED_S
 """Scripts in the time that is watched; chosen: a poll every 0.1 s, renewals, sweeps and slack."""
 
