@@ -174,13 +174,13 @@ SCHEDULES = {
     "pattern never comes": by_pattern("cron pattern", repeat={"pattern": "0 0 30 2 *"}),
     "zone is a path": by_pattern("not known", repeat={"pattern": "* * * * *", "tz": "../../etc"}),
     "prevMillis is infinite": by_pattern(
-        "prevMillis", repeat={"pattern": "* * * * *"}, prevMillis="inf"
+        "cannot be read", repeat={"pattern": "* * * * *"}, prevMillis="inf"
     ),
     "prevMillis is beyond all times": by_pattern(
         "cron pattern|no time", repeat={"pattern": "* * * * *"}, prevMillis=253402300799000
     ),
     "startDate is NaN": by_pattern(
-        "startDate", repeat={"pattern": "* * * * *", "startDate": "nan"}
+        "cannot be read", repeat={"pattern": "* * * * *", "startDate": "nan"}
     ),
 }
 

@@ -48,7 +48,7 @@ def test_ids_that_are_keys_of_the_queue_are_refused(job_id):
         check_job_id(job_id)
 
 
-@pytest.mark.parametrize("job_id", ["", None, 12, b"x", "\udfff"])
+@pytest.mark.parametrize("job_id", ["", None, 12, b"x", "\udfff", "ä" * 2049])
 def test_id_has_to_be_text(job_id):
     with pytest.raises(InvalidJobId):
         check_job_id(job_id)

@@ -102,7 +102,7 @@ def test_the_edges_of_the_ranges_pass():
     assert stored_opts(timestamp=MAX_TIME_MS)["timestamp"] == MAX_TIME_MS
 
 
-@pytest.mark.parametrize("name", ["", None, 7, "\ud800"])
+@pytest.mark.parametrize("name", ["", None, 7, "\ud800", "ä" * 2049])
 def test_a_job_needs_a_name(name):
     with pytest.raises(InvalidInput, match="job name"):
         prepare(NewJob(name))

@@ -75,6 +75,8 @@ def test_short_names_and_flags_are_read():
         b"\xff",
         b'{"attempts":{}}',
         b'{"attempts":1e999}',
+        b'{"attempts":"nan"}',
+        b'{"backoff":{"type":"fixed","jitter":"nan"}}',
         b'{"backoff":"soon"}',
         b'{"removeOnFail":[]}',
         b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
