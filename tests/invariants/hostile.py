@@ -94,6 +94,10 @@ OPTIONS = {
     "keepLogs object": _options("kl", kl={}),
     "stackTraceLimit text": _options("stackTraceLimit", stackTraceLimit="all"),
     "lifo object": bad("completed", opts='{"lifo":{}}'),
+    "telemetry of wrong types": bad("completed", opts='{"tm":[5],"omc":{}}'),
+    "strategy that nobody has": Case(
+        {"name": "fail", "opts": '{"attempts":2,"backoff":{"type":"\\n{"}}'}, attempts=2
+    ),
 }
 
 PAYLOADS = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -44,6 +45,14 @@ class Arena:
         self.client = client
         self.run = run
         self.began = len(run.events)
+
+    def begin(self) -> None:
+        """Forget what was before: a log that tells of this job has told of all earlier ones."""
+        name = uuid4().hex
+        self.set({}, (name.encode(), {}, "wait"))
+        until(lambda: self._is_alive() and self.told("job-settled", job_id=name), BOUND_S)
+        self.client.flushall()
+        self.began = len(self.run.events)
 
     def set(self, keys: dict[str, Any], *jobs: tuple[bytes, dict[str, Any] | None, str]) -> None:
         """Put everything there at once, so that nothing is seen half done."""
@@ -127,7 +136,9 @@ def arena(server: RedisServer, supervisors: list[TorilRun]) -> Iterator[Arena]:
             run = TorilRun(QUEUE, processors, server.url, *words, command=command)
             supervisors.append(run)
             run.ready()
-        yield Arena(client, supervisors[-1])
+        arena = Arena(client, supervisors[-1])
+        arena.begin()
+        yield arena
 
 
 @pytest.mark.parametrize(
