@@ -9,6 +9,7 @@ import pytest
 
 from toril.errors import InvalidInput
 from toril.runtime.limiter import RateLimit
+from toril.runtime.options import KEEP_ALL, KeepRule
 from toril.sandbox.levels import Level
 from toril.sandbox.limits import Limits
 from toril.supervisor.cli import _parser
@@ -29,9 +30,11 @@ def test_every_flag_arrives():
         *("--rate-limit", "200/60s", "--burst", "10", "--timeout", "5m", "--memory", "512MiB"),
         *("--result-size", "2MiB", "--output-size", "64KiB", "--jobs-per-child", "9"),
         *("--max-crashes", "2", "--on-crash", "fail", "--env", "A", "--env", "B"),
-        *("--drain-timeout", "60s", "--until-empty", "--prefix", "p"),
         *("--listeners", "app:heard", "--listener-timeout", "2s"),
         *("--backoff", "app:waits"),
+        *("--drain-timeout", "60s", "--until-empty", "--prefix", "p", "--name", "one"),
+        *("--max-started-attempts", "7", "--metrics", "60"),
+        *("--remove-on-complete", "1000,24h", "--remove-on-fail", "0"),
     )
     (queue,) = found.queues
     assert (found.prefix, found.drain_timeout_ms, found.until_empty) == ("p", 60_000, True)
@@ -40,6 +43,10 @@ def test_every_flag_arrives():
     assert (queue.max_crashes, queue.on_crash, queue.env) == (2, "fail", ("A", "B"))
     assert (queue.listeners, queue.listener_timeout_s) == ("app:heard", 2)
     assert queue.backoff == "app:waits"
+    assert found.worker_name == "one"
+    assert (queue.max_started_attempts, queue.metrics_size) == (7, 60)
+    assert queue.keep_completed == KeepRule(1000, age_s=86_400)
+    assert queue.keep_failed == KeepRule(0)
     limits = queue.limits
     assert (limits.timeout_s, limits.memory_bytes, limits.max_jobs) == (300, 2**29, 9)
     assert (limits.result_bytes, limits.output_bytes) == (2**21, 2**16)
@@ -82,6 +89,12 @@ def test_server_comes_from_the_environment_when_no_flag_names_it(monkeypatch):
         (["--output-size", "0B"], "--output-size"),
         (["--jobs-per-child", "0"], "--jobs-per-child is '0'; expected"),
         (["--max-crashes", "0"], "--max-crashes is '0'; expected at least 1"),
+        (["--max-started-attempts", "0"], "--max-started-attempts is '0'; expected at least 1"),
+        (["--metrics", "20161"], "--metrics is '20161'; expected at most 20160"),
+        (["--name", "two words"], "--name is 'two words'; expected printable ASCII"),
+        (["--name", ""], "--name is ''; expected printable ASCII"),
+        (["--remove-on-complete", "1,2"], "--remove-on-complete is '1,2'; expected 1000, 24h"),
+        (["--remove-on-fail", "some"], "--remove-on-fail is 'some'; expected how many jobs stay"),
         (["--on-crash", "maybe"], "--on-crash is 'maybe'; expected 'retry' or 'fail'"),
         (["--env", "A=secret"], "--env gives 'A' a value; expected NAME"),
         (["--env", ""], "expected NAME"),
@@ -103,8 +116,23 @@ def test_bad_value_is_refused_in_the_users_words_before_anything_starts(flags, w
 
 
 @pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("5", KeepRule(5)),
+        ("90m", KeepRule(KEEP_ALL, age_s=5400)),
+        ("24h, 5", KeepRule(5, age_s=86_400)),
+    ],
+)
+def test_keep_rule_is_a_number_an_age_or_both(rule, expected):
+    (queue,) = settings("--remove-on-complete", rule).queues
+    assert queue.keep_completed == expected
+    assert queue.keep_failed == KeepRule()
+
+
+@pytest.mark.parametrize(
     ("changed", "words"),
     [
+        ({"metrics_size": -1}, "metrics_size is -1; expected at least 0"),
         ({"name": "a:b"}, "a-b"),
         ({"level": Level.RESTRICTED}, "not built yet"),
         ({"max_stalled": -1}, "max_stalled is -1; expected at least 0"),

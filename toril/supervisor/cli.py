@@ -30,6 +30,11 @@ REDIS_HELP = (
     "command lines are public"
 )
 
+KEEP_HELP = (
+    "completed jobs that stay where a job's own options say nothing: 1000 (the newest), 24h (those "
+    "younger), 1000,24h (both) or 0 (none)"
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns a sysexits code.
@@ -96,6 +101,7 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     add("--processor", required=True, metavar="MODULE:ATTRIBUTE", help="a function, or a mapping")
     add("--redis", metavar="URL", help=f"{REDIS_HELP}; default: TORIL_REDIS_URL")
     add("--prefix", default="bull", help="key prefix (default: bull)")
+    add("--name", metavar="NAME", help="of this worker, in BullMQ's lists; default: host-pid")
     add("--concurrency", metavar="N", help="children; default: the usable CPU cores")
     add("--lock-duration", default="30s", metavar="T", help="default: 30s; renewed every quarter")
     add("--stalled-interval", default="30s", metavar="T", help="default: 30s")
@@ -116,7 +122,9 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     add("--child-growth", metavar="SIZE", help="of a child, before it is replaced; default: none")
     add("--import", dest="import_in", default="zygote", metavar="WHERE", help="zygote or child")
     add("--threads", default="1", metavar="N", help="of numeric libraries in a child; default: 1")
-    add("--max-started", metavar="N", help="starts of a job before it fails; default: no limit")
+    add("--max-started-attempts", metavar="N", help="of a job, then it fails; default: no limit")
+    add("--remove-on-complete", metavar="RULE", help=f"{KEEP_HELP}; default: all stay")
+    add("--remove-on-fail", metavar="RULE", help="likewise, for failed jobs")
     add("--metrics", default="0", metavar="N", help="minutes of BullMQ metrics kept; default: 0")
     add("--max-crashes", default="3", metavar="N", help="child deaths before a job fails")
     add("--on-crash", default="retry", metavar="WHAT", help="retry or fail; default: retry")

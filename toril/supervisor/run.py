@@ -11,9 +11,16 @@ from toril.log import Log
 from toril.runtime.connection import has_login
 from toril.runtime.embedded import url_of
 from toril.runtime.limiter import RateLimit
+from toril.runtime.options import KEEP_ALL, KeepRule
+from toril.runtime.retry import KEEP_EVERYTHING
 from toril.sandbox.levels import Level
 from toril.sandbox.limits import Limits
-from toril.supervisor.settings import QueueSettings, Settings, usable_cores
+from toril.supervisor.settings import (
+    QueueSettings,
+    Settings,
+    default_worker_name,
+    usable_cores,
+)
 from toril.supervisor.supervisor import supervise
 from toril.units import duration_ms, rate, size_bytes
 
@@ -41,7 +48,7 @@ _FLAGS = {
     "max_crashes": "max_crashes",
     "max_jobs": "jobs_per_child",
     "max_rss_growth_bytes": "child_growth",
-    "max_started": "max_started",
+    "max_started_attempts": "max_started_attempts",
     "max_stalled": "max_stalled",
     "memory_bytes": "memory",
     "metrics_size": "metrics",
@@ -56,6 +63,7 @@ _FLAGS = {
     "stalled_interval_ms": "stalled_interval",
     "threads": "threads",
     "timeout_s": "timeout",
+    "worker_name": "name",
 }
 """The name with which a setting's refusal begins → the flag that fills it."""
 
@@ -96,9 +104,9 @@ def _settings(options: argparse.Namespace) -> Settings:
         rate_limit=_rate_limit(options),
         max_crashes=whole(options.max_crashes, "--max-crashes", 3),
         on_crash=options.on_crash,
-        max_started=whole(options.max_started, "--max-started", 0)
-        if options.max_started is not None
-        else None,
+        max_started_attempts=_max_started(options.max_started_attempts),
+        keep_completed=_keep(options.remove_on_complete, "--remove-on-complete"),
+        keep_failed=_keep(options.remove_on_fail, "--remove-on-fail"),
         metrics_size=whole(options.metrics, "--metrics", 0),
         import_in=options.import_in,
         threads=whole(options.threads, "--threads", 1),
@@ -115,6 +123,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         prefix=options.prefix,
         drain_timeout_ms=duration_ms(options.drain_timeout, "--drain-timeout"),
         until_empty=options.until_empty,
+        worker_name=default_worker_name() if options.name is None else options.name,
     )
 
 
@@ -163,6 +172,33 @@ def whole(value: str | None, what: str, default: int) -> int:
     if not (value.isascii() and value.isdecimal() and len(value) <= MAX_DIGITS):
         raise InvalidOption(f"{what} is {value!r}; expected a whole number")
     return int(value)
+
+
+def _max_started(value: str | None) -> int | None:
+    return None if value is None else whole(value, "--max-started-attempts", 0)
+
+
+def _keep(value: str | None, what: str) -> KeepRule:
+    """The rule that a flag gives: a number of jobs, an age, or both.
+
+    Raises:
+        InvalidOption: something else.
+    """
+    if value is None:
+        return KEEP_EVERYTHING
+    parts = [part.strip() for part in value.split(",")]
+    counts = [part for part in parts if part.isascii() and part.isdecimal()]
+    ages = [part for part in parts if part not in counts]
+    if len(counts) > 1 or len(ages) > 1:
+        raise InvalidOption(f"{what} is {value!r}; expected 1000, 24h, or 1000,24h")
+    count = whole(counts[0], what, 0) if counts else KEEP_ALL
+    try:
+        return KeepRule(count, duration_ms(ages[0], what) / 1000 if ages else None)
+    except InvalidOption:
+        raise InvalidOption(
+            f"{what} is {value!r}; expected how many jobs stay, how long, or both: 1000, 24h, "
+            "1000,24h"
+        ) from None
 
 
 def _rate_limit(options: argparse.Namespace) -> RateLimit | None:

@@ -8,6 +8,7 @@ whoever filled it in can put the words its user knows in place of the first part
 from __future__ import annotations
 
 import os
+import re
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from toril.errors import InvalidOption
 from toril.runtime.connection import open_pool
 from toril.runtime.keys import check_prefix, check_queue_name
+from toril.runtime.retry import KEEP_EVERYTHING
 from toril.sandbox.environment import check_names
 from toril.sandbox.levels import Level
 from toril.sandbox.limits import Limits
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from toril.runtime.limiter import RateLimit
+    from toril.runtime.options import KeepRule
 
 MIN_LOCK_MS = 500
 """Shortest lock; chosen: renewal comes at a quarter of it, a busy machine's loop needs 100 ms."""
@@ -45,6 +48,9 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+_NAME = re.compile(r"[!-~]{1,200}")
+"""What CLIENT SETNAME takes; the length is chosen."""
+
 MAX_METRICS = 20_160
 """Most minutes of metrics; given by BullMQ: two weeks."""
 
@@ -65,7 +71,10 @@ class QueueSettings:
             renews, which only the proof that renewal matters wants.
         max_crashes: child deaths of one job before it fails.
         on_crash: what a child's death does to its job while crashes are left.
-        max_started: starts of one job before it fails, whatever became of them; None: no limit.
+        max_started_attempts: starts of one job before it fails, whatever became of them; None: no
+            limit.
+        keep_completed: which completed jobs stay whose own options say nothing; likewise
+            `keep_failed`.
         metrics_size: minutes of BullMQ's metrics that are kept; 0: none.
         import_in: `zygote` imports the processor once, `child` in every child.
         threads: threads that numeric libraries may start in a child.
@@ -86,7 +95,9 @@ class QueueSettings:
     renew_every_s: float | None = None
     max_crashes: int = 3
     on_crash: Literal["retry", "fail"] = "retry"
-    max_started: int | None = None
+    max_started_attempts: int | None = None
+    keep_completed: KeepRule = KEEP_EVERYTHING
+    keep_failed: KeepRule = KEEP_EVERYTHING
     metrics_size: int = 0
     import_in: Literal["zygote", "child"] = "zygote"
     threads: int = 1
@@ -122,8 +133,9 @@ class QueueSettings:
             raise InvalidOption(f"import_in is {self.import_in!r}; expected 'zygote' or 'child'")
         _check_least("concurrency", self.concurrency, 1)
         _check_least("threads", self.threads, 1)
-        if self.max_started is not None:
-            _check_least("max_started", self.max_started, 1)
+        if self.max_started_attempts is not None:
+            _check_least("max_started_attempts", self.max_started_attempts, 1)
+        _check_least("metrics_size", self.metrics_size, 0)
         if self.metrics_size > MAX_METRICS:
             raise InvalidOption(
                 f"metrics_size is {self.metrics_size}; expected at most {MAX_METRICS} (two weeks)"
@@ -146,7 +158,8 @@ class Settings:
         queues: what it works.
         drain_timeout_ms: how long running jobs may go on after the first SIGTERM or SIGINT.
         until_empty: stop when nothing is waiting, prioritized, delayed or active here.
-        worker_name: shown by BullMQ's `getWorkers` and in each job's `processedBy`.
+        worker_name: shown by BullMQ's `getWorkers` and in each job's `processedBy`; without spaces,
+            which Redis does not allow in a connection's name.
     """
 
     redis: str
@@ -166,6 +179,10 @@ class Settings:
         open_pool(self.redis)
         check_prefix(self.prefix)
         _check_least("drain_timeout_ms", self.drain_timeout_ms, 0, format_ms)
+        if not _NAME.fullmatch(self.worker_name):
+            raise InvalidOption(
+                f"worker_name is {self.worker_name!r}; expected printable ASCII without spaces"
+            )
         names = [queue.name for queue in self.queues]
         if not names or len(set(names)) < len(names):
             raise InvalidOption(f"queues are {names}; expected at least one, each of them once")

@@ -399,6 +399,8 @@ def _policy(queue: QueueSettings) -> Policy:
     return Policy(
         max_crashes=queue.max_crashes,
         on_crash=queue.on_crash,
-        max_started_attempts=queue.max_started,
+        max_started_attempts=queue.max_started_attempts,
+        keep_completed=queue.keep_completed,
+        keep_failed=queue.keep_failed,
         metrics_size=queue.metrics_size,
     )
