@@ -32,11 +32,13 @@ if TYPE_CHECKING:
         WaitingChildren,
         WaitTimeout,
     )
+    from toril.runtime.dependencies import Dependencies
     from toril.runtime.following import AsyncQueueEvents, QueueEvents
     from toril.runtime.job import AsyncJob, Job
     from toril.runtime.limiter import RateLimit
     from toril.runtime.newjob import NewJob
-    from toril.runtime.options import Backoff
+    from toril.runtime.options import Backoff, KeepRule
+    from toril.runtime.publishing import AsyncQueueEventsProducer, QueueEventsProducer
     from toril.runtime.queue import AsyncQueue, Queue
     from toril.runtime.queue_events import (
         ActiveEvent,
@@ -72,6 +74,7 @@ _HOMES = {
     "AsyncJob": "toril.runtime.job",
     "AsyncQueue": "toril.runtime.queue",
     "AsyncQueueEvents": "toril.runtime.following",
+    "AsyncQueueEventsProducer": "toril.runtime.publishing",
     "Backoff": "toril.runtime.options",
     "BulkAddFailed": "toril.errors",
     "Cancelled": "toril.errors",
@@ -82,6 +85,7 @@ _HOMES = {
     "DebouncedEvent": "toril.runtime.queue_events",
     "DeduplicatedEvent": "toril.runtime.queue_events",
     "DelayedEvent": "toril.runtime.queue_events",
+    "Dependencies": "toril.runtime.dependencies",
     "DrainedEvent": "toril.runtime.queue_events",
     "DuplicatedEvent": "toril.runtime.queue_events",
     "FailedEvent": "toril.runtime.queue_events",
@@ -94,6 +98,7 @@ _HOMES = {
     "JobLocked": "toril.errors",
     "JobNotInState": "toril.errors",
     "JobNotRemovable": "toril.errors",
+    "KeepRule": "toril.runtime.options",
     "NewJob": "toril.runtime.newjob",
     "PausedEvent": "toril.runtime.queue_events",
     "ProgressEvent": "toril.runtime.queue_events",
@@ -104,6 +109,7 @@ _HOMES = {
     "QueueActive": "toril.errors",
     "QueueEvent": "toril.runtime.queue_events",
     "QueueEvents": "toril.runtime.following",
+    "QueueEventsProducer": "toril.runtime.publishing",
     "RateLimited": "toril.errors",
     "SoftTimeout": "toril.errors",
     "RateLimit": "toril.runtime.limiter",
@@ -128,6 +134,7 @@ __all__ = [
     "AsyncJob",
     "AsyncQueue",
     "AsyncQueueEvents",
+    "AsyncQueueEventsProducer",
     "Backoff",
     "BulkAddFailed",
     "Cancelled",
@@ -139,6 +146,7 @@ __all__ = [
     "Deduplication",
     "Delayed",
     "DelayedEvent",
+    "Dependencies",
     "DrainedEvent",
     "DuplicatedEvent",
     "FailedEvent",
@@ -150,6 +158,7 @@ __all__ = [
     "JobLocked",
     "JobNotInState",
     "JobNotRemovable",
+    "KeepRule",
     "NewJob",
     "Parent",
     "ParentGone",
@@ -160,6 +169,7 @@ __all__ = [
     "QueueActive",
     "QueueEvent",
     "QueueEvents",
+    "QueueEventsProducer",
     "RateLimit",
     "RateLimited",
     "RedisUnavailable",

@@ -126,6 +126,33 @@ def family(side: Side) -> None:
     side.flow(side.child("a"), side.child("b", side.child("grandchild")))
 
 
+def busy_family(side: Side) -> None:
+    """Children in every state, of which only some may go."""
+    side.flow(
+        side.child("idle"),
+        side.child(
+            "middle",
+            side.child("below-runs"),
+            side.child("below-broken"),
+            side.child("below", side.child("bottom")),
+        ),
+        side.child("runs"),
+        side.child("broken"),
+        side.child("later", delay=60_000),
+        side.child("urgent", priority=3),
+        side.child("done"),
+        side.child("half", side.child("half-done"), side.child("half-open")),
+    )
+    for name in ("runs", "below-runs"):
+        side.start(name)
+    for name in ("broken", "below-broken"):
+        side.finish(name, "failed")
+    for name, parent in (("done", "parent"), ("half-done", "half")):
+        side.finish(name, "completed")
+        side.client.srem(side.key(f"{parent}:dependencies"), side.key(name))
+        side.client.hset(side.key(f"{parent}:processed"), side.key(name), "1")
+
+
 def one_child(side: Side) -> None:
     side.flow(side.child("a"))
 
@@ -337,4 +364,29 @@ ONE = {
     },
 }
 
-CASES = PAUSING | SETTINGS | MANY | CLEANING | REMOVING | ONE
+FAMILY = {
+    **{
+        f"remove-unprocessed-children-{name}": on_job(prepare, job_id, "removeUnprocessedChildren")(
+            lambda j: j.remove_unprocessed_children()
+        )
+        for name, prepare, job_id in (
+            ("all", family, "parent"),
+            ("some", busy_family, "parent"),
+            ("below", busy_family, "middle"),
+            ("none", one_child, "a"),
+        )
+    },
+    **{
+        f"remove-child-dependency-{name}": on_job(prepare, job_id, "removeChildDependency")(
+            lambda j: j.remove_child_dependency()
+        )
+        for name, prepare, job_id in (
+            ("one-of-two", family, "a"),
+            ("last", one_child, "a"),
+            ("running", busy_family, "runs"),
+            ("done", busy_family, "done"),
+        )
+    },
+}
+
+CASES = FAMILY | PAUSING | SETTINGS | MANY | CLEANING | REMOVING | ONE

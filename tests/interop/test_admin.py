@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.interop.admin_cases import CASES, FAR_MS, Case, Side, states
+from tests.interop.admin_cases import CASES, FAR_MS, Case, Side, ended_children, states
 from tests.interop.compare import queue_view
 from tests.interop.node import NodeError
 from tests.support.keyspace import differences, snapshot
 from tests.support.lane import RETURNED, START_MS, Lane
 from tests.support.required import skip_or_fail
 from tests.support.waiting import until
-from toril import Queue
+from toril import Deduplication, Queue, QueueEvents, QueueEventsProducer
 from toril.runtime.retry import Complete
 
 if TYPE_CHECKING:
@@ -421,3 +421,61 @@ def _events(node: NodeDriver, queue: Queue, name: str) -> list[dict[str, Any]]:
     node.call("listen", queue=queue.name)
     seen = node.call("heard", queue=queue.name, of=name)["seen"]
     return [event for event in seen if event["event"] == name]
+
+
+def test_metrics_text_is_nodes(node: NodeDriver, queue: Queue, redis_client: redis.Redis):
+    """Prometheus' text format, line by line."""
+    states(Side(node, redis_client, queue.name))
+    for state, count in (("completed", 7), ("failed", 2)):
+        redis_client.hset(f"bull:{queue.name}:metrics:{state}", "count", count)
+    labels = {"env": 'a "b"\\c\nd', "zone": "ü"}
+
+    for args in ([], [labels]):
+        theirs = node.call("onQueue", queue=queue.name, act="exportPrometheusMetrics", args=args)
+        assert queue.export_prometheus_metrics(*args) == theirs
+
+
+def test_children_are_listed_as_node_lists_them(
+    node: NodeDriver, queue: Queue, redis_client: redis.Redis
+):
+    ended_children(Side(node, redis_client, queue.name))
+
+    def ask(act: str, *args: Any) -> Any:
+        return node.call("onJob", queue=queue.name, id="parent", act=act, args=list(args))
+
+    parent = queue.get_job("parent")
+    found, theirs = parent.get_dependencies(), ask("getDependencies")
+    assert theirs == {
+        "processed": found.processed,
+        "unprocessed": found.unprocessed,
+        "ignored": found.ignored,
+        "failed": found.failed,
+    }
+    assert all(theirs.values())
+    assert parent.get_dependencies_count() == ask("getDependenciesCount")
+
+
+def test_owner_of_a_deduplication_id_is_nodes(node: NodeDriver, queue: Queue):
+    job = queue.add("echo", deduplication=Deduplication("d"))
+    for name, owner in (("d", job.id), ("other", None)):
+        theirs = node.call("onQueue", queue=queue.name, act="getDeduplicationJobId", args=[name])
+        assert queue.get_deduplication_job_id(name) == theirs == owner
+
+
+def test_published_event_reaches_node_and_theirs_reaches_us(
+    node: NodeDriver, queue: Queue, redis_url: str
+):
+    fields = {"jobId": "7", "amount": 12.5, "note": "ü"}
+    with (
+        QueueEventsProducer(queue.name, redis=redis_url) as producer,
+        QueueEvents(queue.name, redis=redis_url) as events,
+    ):
+        node.call("publishEvent", queue=queue.name, event={"eventName": "paid", **fields})
+        producer.publish_event("paid", fields)
+        ours, theirs = next(events), next(events)
+    assert (ours.name, ours.fields) == (theirs.name, theirs.fields)
+    node.call("listen", queue=queue.name, events=["paid"])
+    heard = node.call("heard", queue=queue.name, of="paid", count=2)
+    assert heard["seen"][0] == heard["seen"][1]
+    assert heard["seen"][1]["note"] == "ü"
+    assert heard["errors"] == []

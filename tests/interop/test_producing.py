@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.interop.compare import queue_view
+from tests.interop.node import NodeError
 from tests.support.keyspace import unchanged_keyspace
 from toril import Backoff, InvalidInput, NewJob, Queue, Telemetry
 from toril.call import MAX_DATA_BYTES
@@ -83,6 +84,10 @@ CASES = {
     "telemetry-none": Same(
         {"telemetry": {"omitContext": True}}, {"telemetry": Telemetry(omit_context=True)}
     ),
+    "kept-logs-and-traces": Same(
+        {"keepLogs": 2, "stackTraceLimit": 1}, {"keep_logs": 2, "stack_trace_limit": 1}
+    ),
+    "size-limit": Same({"sizeLimit": 100}, {"size_limit": 100}, data={"é": "ü"}),
     "custom-id": Same({"jobId": "invoice-7"}, {"job_id": "invoice-7"}),
     "custom-id-twice": Same({"jobId": "invoice-7"}, {"job_id": "invoice-7"}, times=2),
 }
@@ -224,6 +229,22 @@ def test_data_that_is_not_json_is_refused(data: Any, queue: Queue, redis_client:
 def test_data_over_the_limit_is_refused(queue: Queue, redis_client: redis.Redis):
     with unchanged_keyspace(redis_client), pytest.raises(InvalidInput):
         queue.add("echo", "x" * MAX_DATA_BYTES)
+
+
+def test_30_jobs_own_size_limit_counts_bytes_as_node_does(
+    node: NodeDriver, queue: Queue, redis_client: redis.Redis
+):
+    data, size_bytes = {"a": "ééé"}, 14
+    job = queue.add("echo", data, size_limit=size_bytes)
+    opts = {"sizeLimit": size_bytes}
+    assert node.call("add", queue=queue.name, name="echo", data=data, opts=opts) != job.id
+
+    with unchanged_keyspace(redis_client):
+        with pytest.raises(InvalidInput):
+            queue.add("echo", data, size_limit=size_bytes - 1)
+        with pytest.raises(NodeError, match="exceeds the limit"):
+            opts = {"sizeLimit": size_bytes - 1}
+            node.call("add", queue=queue.name, name="echo", data=data, opts=opts)
 
 
 def test_queue_name_with_a_colon_is_refused_with_a_suggestion(redis_url: str):

@@ -16,7 +16,7 @@ from tests.support.keyspace import Entry, snapshot
 from tests.support.lane import LOCK_MS, RAISED, RETURNED, Lane
 from toril.call import Outcome, Verdict
 from toril.errors import RedisUnavailable, TorilError
-from toril.runtime import changing
+from toril.runtime import changing, dependencies, publishing
 from toril.runtime.asking import Ask, Asked, Cancellation
 from toril.runtime.claim import ClaimRequest, Marker, Renewed, Report
 from toril.runtime.limiter import RateLimit
@@ -150,6 +150,17 @@ CASES: dict[str, tuple[str, Callable[[Line], Awaitable[Any]]]] = {
         "retry",
         lambda line: line.settle(Retry("boom", 60_000, Counts.CRASH), RAISED),
     ),
+    "untie": ("remove_child_dependency", on_job(dependencies.remove_child_dependency, "c")),
+    "remove unprocessed": (
+        "remove_unprocessed",
+        on_job(dependencies.remove_unprocessed_children, "p"),
+    ),
+    "publish": (
+        "publish_event",
+        lambda line: line.queue._driver.run(
+            publishing.publish_event(line.queue._base, "paid", {"n": 1})
+        ),
+    ),
     "release a deduplication id": (
         "remove_deduplication",
         lambda line: line.queue.remove_deduplication_key("d"),
@@ -189,6 +200,9 @@ async def warm_line(lane: Lane, proxy: FaultProxy) -> AsyncIterator[Line]:
     for job_id in ("a", "b", "c"):
         lane.wait(job_id)
     lane.delay("later", lane.now_ms + 10**9)
+    lane.client.hset(lane.key("c"), "parentKey", lane.key(lane.store("p")))
+    lane.client.sadd(lane.key("p:dependencies"), lane.key("b"), lane.key("c"))
+    lane.client.zadd(lane.key("waiting-children"), {"p": 1})
     lane.client.zadd(lane.key("failed"), {lane.store("broken", failedReason="x"): 1})
     store = Store(proxy.url, "bull", "lane", worker_name="w")
     try:

@@ -54,6 +54,9 @@ def test_a_plain_job_has_only_attempts_in_its_options():
             {"remove_on_fail": KeepRule(count=5, age_s=60)},
             {"removeOnFail": {"count": 5, "age": 60, "limit": 1000}},
         ),
+        ({"keep_logs": 2}, {"kl": 2}),
+        ({"stack_trace_limit": 0}, {"stackTraceLimit": 0}),
+        ({"size_limit": 100}, {"sizeLimit": 100}),
         ({"timestamp": 17}, {"timestamp": 17}),
         (
             {"timestamp": datetime(1970, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))},
@@ -73,6 +76,9 @@ def test_options_are_stored_under_bullmq_names_and_only_if_given(options, expect
         {"priority": 1.0},
         {"priority": True},
         {"attempts": 0},
+        {"keep_logs": -1},
+        {"stack_trace_limit": 1.5},
+        {"size_limit": 0},
         {"attempts": -1},
         {"attempts": 2.5},
         {"delay": timedelta(seconds=-1)},
@@ -174,3 +180,14 @@ def test_defaults_fill_only_what_a_job_leaves_open():
     job = NewJob("name", lifo=False, attempts=2)
     filled = with_defaults(job, {"lifo": True, "attempts": 5, "priority": 3})
     assert (filled.lifo, filled.attempts, filled.priority) == (False, 2, 3)
+
+
+def test_data_over_the_jobs_own_limit_is_refused_by_its_bytes():
+    assert prepare(NewJob("n", "é" * 10, size_limit=22)).data
+    with pytest.raises(DataTooLarge, match="22 bytes"):
+        prepare(NewJob("n", "é" * 10, size_limit=21))
+
+
+def test_jobs_own_limit_does_not_widen_the_queues():
+    with pytest.raises(DataTooLarge):
+        prepare(NewJob("n", "x" * 100, size_limit=1000), max_data_bytes=50)

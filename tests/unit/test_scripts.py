@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from toril.call import Outcome, Verdict
-from toril.runtime import administering, changing
+from toril.runtime import administering, changing, dependencies, publishing
 from toril.runtime.asking import answer_stack, cancel_job
 from toril.runtime.claim import Claim, ClaimRequest, Marker, Report
 from toril.runtime.claiming import (
@@ -29,7 +29,15 @@ if TYPE_CHECKING:
 
 CLAIM = Claim("1", "t:1", "n")
 OUTCOME = Outcome(Verdict.RAISED)
-REFUSED_WHEN_FULL = {"add", "add_log", "answer_stack", "report", "update_data", "update_progress"}
+REFUSED_WHEN_FULL = {
+    "add",
+    "add_log",
+    "answer_stack",
+    "publish_event",
+    "report",
+    "update_data",
+    "update_progress",
+}
 LONGEST_SCRIPT_LINES = 100
 
 every_script = pytest.mark.parametrize("name", script_names())
@@ -115,6 +123,9 @@ def test_production_never_passes_a_time_of_its_own() -> None:
         changing.update_job_data("b:", "1", b"1"),
         changing.update_job_progress("b:", "1", b"1"),
         changing.add_log_line("b:", "1", b"x", None),
+        dependencies.untie("b:", "1"),
+        dependencies.remove_unprocessed("b:", "1"),
+        publishing.publish("b:", {"event": "x"}, 10),
         *(settle("b:", Ending(CLAIM, settlement, OUTCOME)) for settlement in settlements),
     ]
     for command in commands:

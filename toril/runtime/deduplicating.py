@@ -1,4 +1,4 @@
-"""Releasing a deduplication id before its time: the command, and programs that are methods."""
+"""Deduplication ids: whose one is, and releasing it before its time; programs that are methods."""
 
 from __future__ import annotations
 
@@ -27,9 +27,18 @@ def remove_deduplication_key(base: str, deduplication_id: str) -> Program[bool]:
     Raises:
         InvalidInput: no text.
     """
-    if not isinstance(deduplication_id, str) or not deduplication_id:
-        raise InvalidInput(f"deduplication id is {deduplication_id!r}; expected text")
-    return (yield from call(remove_deduplication(base, deduplication_id)))
+    return (yield from call(remove_deduplication(base, _checked(deduplication_id))))
+
+
+def get_deduplication_job_id(base: str, deduplication_id: str) -> Program[str | None]:
+    """The id of the job that a deduplication id belongs to; None when it is free.
+
+    Raises:
+        InvalidInput: no text.
+    """
+    key = f"{base}de:{_checked(deduplication_id)}"
+    (found,) = yield from plain(("GET", key))
+    return None if found is None else found.decode(errors="replace")
 
 
 def remove_own_deduplication_key(base: str, job_id: str) -> Program[bool]:
@@ -40,3 +49,9 @@ def remove_own_deduplication_key(base: str, job_id: str) -> Program[bool]:
     if found is None:
         return False
     return (yield from call(remove_deduplication(base, found, job_id)))
+
+
+def _checked(deduplication_id: object) -> str:
+    if not isinstance(deduplication_id, str) or not deduplication_id:
+        raise InvalidInput(f"deduplication id is {deduplication_id!r}; expected text")
+    return deduplication_id

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from toril.errors import InvalidOption
-from toril.runtime.dialog import Program, plain
+from toril.runtime import reading
+from toril.runtime.changing import FINISHED
+from toril.runtime.dialog import Program, call, plain
 from toril.runtime.keys import client_name
 from toril.runtime.numbers import stored_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+"""Names of labels; given by Prometheus' data model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,40 @@ def get_metrics(
     return Metrics(count, prev_ms, prev_count, [stored_number(one) or 0 for one in data], points)
 
 
+def export_prometheus_metrics(base: str, labels: Mapping[str, str] | None = None) -> Program[str]:
+    """The queue's numbers in Prometheus' text format, named as BullMQ names them.
+
+    The totals are counted where a worker is told to keep metrics.
+
+    Args:
+        base: `P:Q:`.
+        labels: further labels of every line.
+
+    Raises:
+        InvalidOption: no name of a label.
+    """
+    queue = base[:-1].rpartition(":")[2]
+    given = {"queue": queue, "state": ""} | {
+        _label(name): one for name, one in (labels or {}).items()
+    }
+    counts = yield from call(reading.counts(base))
+    ended = []
+    for state in FINISHED:
+        metrics = yield from get_metrics(base, state, 0, 0)
+        ended.append((state, metrics.count))
+    states = sorted(counts.keys() - ({"paused"} if not counts["paused"] else set()))
+    lines = [
+        "# HELP bullmq_job_count Number of jobs in the queue by state",
+        "# TYPE bullmq_job_count gauge",
+        *(_sample("bullmq_job_count", given | {"state": one}, counts[one]) for one in states),
+    ]
+    for state, count in ended:
+        name = f"bullmq_job_{state}_total"
+        lines += [f"# HELP {name} Total number of {state} jobs", f"# TYPE {name} counter"]
+        lines += [_sample(name, {n: one for n, one in given.items() if n != "state"}, count)]
+    return "\n".join(lines)
+
+
 def get_workers(base: str) -> Program[list[WorkerInfo]]:
     """The queue's workers of every kind, by the names of their connections.
 
@@ -132,6 +176,21 @@ def get_meta(base: str) -> Program[QueueMeta]:
         version=stored.get("version", b"").decode(errors="replace"),
         fields={name: value.decode(errors="replace") for name, value in stored.items()},
     )
+
+
+def _label(name: str) -> str:
+    if not _LABEL.fullmatch(name) or name in {"queue", "state"}:
+        raise InvalidOption(f"label is {name!r}; expected a name of Prometheus', such as 'env'")
+    return name
+
+
+def _sample(name: str, labels: Mapping[str, str], value: int) -> str:
+    pairs = ", ".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    return f"{name}{{{pairs}}} {value}"
+
+
+def _escaped(text: str) -> str:
+    return str(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _client(line: str) -> dict[str, str]:

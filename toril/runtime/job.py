@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from toril.runtime import changing, children, deduplicating, listing
+from toril.runtime import changing, children, deduplicating, dependencies, listing
 from toril.runtime.methods import on_async_job, on_job
 from toril.runtime.reading import JobRecord
 from toril.runtime.waiting import wait
@@ -64,6 +64,10 @@ class Job(JobRecord):
     ignored_children_failures = on_job(children.ignored_children_failures)
     unprocessed_children = on_job(children.unprocessed_children)
     failed_children = on_job(children.failed_children)
+    get_dependencies = on_job(dependencies.get_dependencies)
+    get_dependencies_count = on_job(dependencies.get_dependencies_count)
+    remove_child_dependency = on_job(dependencies.remove_child_dependency)
+    remove_unprocessed_children = on_job(dependencies.remove_unprocessed_children)
     remove_deduplication_key = on_job(deduplicating.remove_own_deduplication_key)
 
 
@@ -108,6 +112,10 @@ class AsyncJob(JobRecord):
     ignored_children_failures = on_async_job(children.ignored_children_failures)
     unprocessed_children = on_async_job(children.unprocessed_children)
     failed_children = on_async_job(children.failed_children)
+    get_dependencies = on_async_job(dependencies.get_dependencies)
+    get_dependencies_count = on_async_job(dependencies.get_dependencies_count)
+    remove_child_dependency = on_async_job(dependencies.remove_child_dependency)
+    remove_unprocessed_children = on_async_job(dependencies.remove_unprocessed_children)
     remove_deduplication_key = on_async_job(deduplicating.remove_own_deduplication_key)
 
 

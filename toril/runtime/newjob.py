@@ -16,6 +16,7 @@ from toril.call import MAX_DATA_BYTES, MAX_NAME_BYTES, MAX_OPTS_BYTES
 from toril.errors import InvalidInput, InvalidOption
 from toril.runtime.jobdata import JsonText, data_text
 from toril.runtime.keys import check_job_id
+from toril.runtime.numbers import MAX_COUNT, MAX_TIME_MS
 from toril.runtime.options import Backoff, KeepRule
 from toril.runtime.ties import CHILD_FLAGS, stored_ties
 from toril.telemetry import Telemetry
@@ -28,12 +29,6 @@ if TYPE_CHECKING:
 
 MAX_PRIORITY = 2**21 - 1
 """Highest priority number; given by BullMQ: the score beside it stays an exact double."""
-
-MAX_ATTEMPTS = 2**31 - 1
-"""Chosen: any number that someone means."""
-
-MAX_TIME_MS = 2**41 - 1
-"""Latest due time, epoch ms (in 2039); given by BullMQ: the score is ms x 4096 in a double."""
 
 KeepOption = bool | int | KeepRule
 
@@ -48,6 +43,9 @@ class JobDefaults(TypedDict, total=False):
     backoff: Backoff | str | timedelta | None
     remove_on_complete: KeepOption | None
     remove_on_fail: KeepOption | None
+    keep_logs: int | None
+    stack_trace_limit: int | None
+    size_limit: int | None
 
 
 class AddOptions(JobDefaults, total=False):
@@ -79,6 +77,9 @@ class NewJob:
         backoff: wait before a retry; a bare `"1s"` is a fixed one.
         remove_on_complete: True drops the job when it has completed, a number keeps the newest so
             many, False keeps all; likewise `remove_on_fail`.
+        keep_logs: log lines that stay, the newest so many.
+        stack_trace_limit: stack traces that stay, those of the newest attempts; 0 keeps none.
+        size_limit: bytes of the data's JSON text beyond which the job is refused.
         timestamp: creation time, epoch milliseconds or a datetime with a time zone, from which a
             delay counts; the server's clock otherwise.
         deduplication: not added while another job with its id is there.
@@ -102,6 +103,9 @@ class NewJob:
     backoff: Backoff | str | timedelta | None = None
     remove_on_complete: KeepOption | None = None
     remove_on_fail: KeepOption | None = None
+    keep_logs: int | None = None
+    stack_trace_limit: int | None = None
+    size_limit: int | None = None
     timestamp: int | datetime | None = None
     deduplication: Deduplication | None = None
     parent: Parent | None = None
@@ -180,7 +184,10 @@ def prepare(
     return PreparedJob(
         custom_id=opts.get("jobId", ""),
         name=name,
-        data=data_text(job.data if data is None else JsonText(data), max_data_bytes),
+        data=data_text(
+            job.data if data is None else JsonText(data),
+            max_data_bytes if job.size_limit is None else min(job.size_limit, max_data_bytes),
+        ),
         opts=opts_text,
         timestamp=str(opts.get("timestamp", "")),
         delay_ms=opts.get("delay", 0),
@@ -217,10 +224,15 @@ def _stored_options(job: NewJob) -> dict[str, Any]:
         "delay": None if job.delay is None else duration_ms(job.delay, "delay"),
         "priority": _optional_integer("priority", job.priority, 0, MAX_PRIORITY),
         "lifo": _optional_flag("lifo", job.lifo),
-        "attempts": _optional_integer("attempts", job.attempts, 1, MAX_ATTEMPTS) or 0,
+        "attempts": _optional_integer("attempts", job.attempts, 1, MAX_COUNT) or 0,
         "backoff": _backoff(job.backoff),
         "removeOnComplete": _keep("remove_on_complete", job.remove_on_complete),
         "removeOnFail": _keep("remove_on_fail", job.remove_on_fail),
+        "kl": _optional_integer("keep_logs", job.keep_logs, 0, MAX_COUNT),
+        "stackTraceLimit": _optional_integer(
+            "stack_trace_limit", job.stack_trace_limit, 0, MAX_COUNT
+        ),
+        "sizeLimit": _optional_integer("size_limit", job.size_limit, 1, MAX_COUNT),
         "timestamp": _timestamp(job.timestamp),
     }
     opts = {name: value for name, value in given.items() if value is not None}
@@ -277,7 +289,7 @@ def _keep(what: str, value: KeepOption | None) -> object:
             return value
         case KeepRule():
             return value.as_stored()
-        case int() if 0 <= value <= MAX_ATTEMPTS:
+        case int() if 0 <= value <= MAX_COUNT:
             return value
     raise InvalidOption(
         f"{what} is {value!r}; expected True (remove), False (keep all), "

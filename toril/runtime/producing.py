@@ -52,7 +52,7 @@ class Producer:
         self._max_data_bytes = max_data_bytes
         self._keys = adding.RequestKeys()
         self._version = adding.VERSION
-        prepare(NewJob("defaults", **self._defaults))
+        prepare(NewJob("defaults", 0, **self._defaults))
 
     def add(self, job: NewJob) -> Program[JobRecord]:
         """Add one job.

@@ -14,6 +14,7 @@ from toril.runtime import (
     administering,
     changing,
     deduplicating,
+    dependencies,
     inspecting,
     limiting,
     listing,
@@ -200,9 +201,13 @@ class Queue:
     get_counts_per_priority = on_queue(listing.get_counts_per_priority)
     get_delayed_count = on_queue(listing.get_delayed_count)
     get_metrics = on_queue(inspecting.get_metrics)
+    export_prometheus_metrics = on_queue(inspecting.export_prometheus_metrics)
     get_workers = on_queue(inspecting.get_workers)
     get_meta = on_queue(inspecting.get_meta)
     remove = on_queue(changing.remove)
+    get_dependencies = on_queue(dependencies.get_dependencies)
+    get_dependencies_count = on_queue(dependencies.get_dependencies_count)
+    get_deduplication_job_id = on_queue(deduplicating.get_deduplication_job_id)
     remove_deduplication_key = on_queue(deduplicating.remove_deduplication_key)
     add_job_log = on_queue(changing.log)
     update_job_progress = on_queue(changing.update_progress)
@@ -337,9 +342,13 @@ class AsyncQueue:
     get_counts_per_priority = on_async_queue(listing.get_counts_per_priority)
     get_delayed_count = on_async_queue(listing.get_delayed_count)
     get_metrics = on_async_queue(inspecting.get_metrics)
+    export_prometheus_metrics = on_async_queue(inspecting.export_prometheus_metrics)
     get_workers = on_async_queue(inspecting.get_workers)
     get_meta = on_async_queue(inspecting.get_meta)
     remove = on_async_queue(changing.remove)
+    get_dependencies = on_async_queue(dependencies.get_dependencies)
+    get_dependencies_count = on_async_queue(dependencies.get_dependencies_count)
+    get_deduplication_job_id = on_async_queue(deduplicating.get_deduplication_job_id)
     remove_deduplication_key = on_async_queue(deduplicating.remove_deduplication_key)
     add_job_log = on_async_queue(changing.log)
     update_job_progress = on_async_queue(changing.update_progress)

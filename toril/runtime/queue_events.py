@@ -259,3 +259,6 @@ _PARSERS: dict[
     "debounced": (DebouncedEvent, (_JOB, ("debounceId", _text))),
 }
 """BullMQ's name of an event: its class, and for each member the field and how it is read."""
+
+KNOWN_EVENTS = frozenset(_PARSERS)
+"""Events that queues and workers send; others are custom ones."""

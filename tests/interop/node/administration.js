@@ -40,5 +40,16 @@ export class Administration {
     return (await this.producers.queueOf(queue, prefix))[act](...args);
   }
 
+  /** One event of the caller's own, by a producer of its own. */
+  async publishEvent({ queue, prefix = "bull", event }) {
+    const { connection } = this.producers;
+    const producer = new this.bullmq.QueueEventsProducer(queue, { connection, prefix });
+    try {
+      await producer.publishEvent(event);
+    } finally {
+      await producer.close();
+    }
+  }
+
   async reset() {}
 }

@@ -14,7 +14,7 @@ export class Observers {
   }
 
   /** Listen from the stream's beginning, so that nothing written before is missed. */
-  async listen({ queue, prefix = "bull" }) {
+  async listen({ queue, prefix = "bull", events: more = [] }) {
     const events = new this.bullmq.QueueEvents(queue, {
       connection: this.connection,
       prefix,
@@ -22,7 +22,7 @@ export class Observers {
     });
     const seen = [];
     const errors = [];
-    for (const event of EVENTS) {
+    for (const event of [...EVENTS, ...more]) {
       events.on(event, (fields) => seen.push({ event, ...(event === "drained" ? {} : fields) }));
     }
     events.on("error", (error) => errors.push(error.message));

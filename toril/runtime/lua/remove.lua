@@ -32,5 +32,10 @@ if trouble then
   return trouble
 end
 
-local was_there = remove_family(base, id, with_children, {})
+local function nobody()
+  return {}
+end
+
+local was_there = redis.call('EXISTS', base .. id) == 1
+remove_family(base, id, with_children and children_of or nobody, {})
 return remember_reply(base, ARGV[2], ARGV[3], was_there and 'removed' or 'gone')

@@ -37,6 +37,27 @@ local function children_of(job_key)
   return found
 end
 
+local function is_locked(job_key)
+  return redis.call('EXISTS', job_key .. ':lock') == 1
+end
+
+local function has_failed(job_key)
+  local base, id = split_key(job_key)
+  return base and type(redis.pcall('ZSCORE', base .. 'failed', id)) == 'string'
+end
+
+-- Full keys of the children that are still to be processed, nobody processes, and have not failed.
+local function idle_children_of(job_key)
+  local found = {}
+  local waited_for = redis.pcall('SMEMBERS', job_key .. ':dependencies')
+  for _, key in ipairs(waited_for.err and {} or waited_for) do
+    if not is_locked(key) and not has_failed(key) then
+      found[#found + 1] = key
+    end
+  end
+  return found
+end
+
 local function check_queue_of(job_key, is_checked)
   local base = split_key(job_key)
   if base and not is_checked[base] then
@@ -45,30 +66,42 @@ local function check_queue_of(job_key, is_checked)
   end
 end
 
--- 'locked', 'too-many' or nil. Only children that are still to be processed can be locked. Errors
--- out where a removal would stumble over a key of a child's queue.
-local function family_trouble(job_key, with_children)
-  if redis.call('EXISTS', job_key .. ':lock') == 1 then
-    return 'locked'
-  end
-  local pending, count = {with_children and job_key or nil}, 0
-  local is_known, is_checked = {[job_key] = true}, {}
-  while #pending > 0 do
-    local parent_key = table.remove(pending)
-    count = count + count_children(parent_key)
+-- Full keys of a job and of all that `children` leads to, each once whatever circles somebody has
+-- tied; nil where there may be more than FAMILY_MAX. Errors out where a removal would stumble over a
+-- key of a child's queue.
+local function family_of(job_key, children)
+  local found, is_known, is_checked = {job_key}, {[job_key] = true}, {}
+  local at, count = 1, 0
+  while at <= #found do
+    count = count + count_children(found[at])
     if count > FAMILY_MAX then
-      return 'too-many'
+      return nil
     end
-    local waited_for = redis.pcall('SMEMBERS', parent_key .. ':dependencies')
-    for _, child_key in ipairs(waited_for.err and {} or waited_for) do
-      if redis.call('EXISTS', child_key .. ':lock') == 1 then
-        return 'locked'
+    for _, child_key in ipairs(children(found[at])) do
+      if not is_known[child_key] then
+        is_known[child_key], found[#found + 1] = true, child_key
+        check_queue_of(child_key, is_checked)
       end
     end
-    for _, child_key in ipairs(children_of(parent_key)) do
-      if not is_known[child_key] then
-        is_known[child_key], pending[#pending + 1] = true, child_key
-        check_queue_of(child_key, is_checked)
+    at = at + 1
+  end
+  return found
+end
+
+-- 'locked', 'too-many' or nil. Only children that are still to be processed can be locked.
+local function family_trouble(job_key, with_children)
+  if is_locked(job_key) then
+    return 'locked'
+  end
+  local family = with_children and family_of(job_key, children_of) or {}
+  if with_children and #family == 0 then
+    return 'too-many'
+  end
+  for _, parent_key in ipairs(family) do
+    local waited_for = redis.pcall('SMEMBERS', parent_key .. ':dependencies')
+    for _, child_key in ipairs(waited_for.err and {} or waited_for) do
+      if is_locked(child_key) then
+        return 'locked'
       end
     end
   end
@@ -88,24 +121,24 @@ local function leave_place(base, id)
   return 'unknown'
 end
 
--- True when the job was there; the order of the events is BullMQ's. `is_known`: full keys of those
--- that are being removed, by which a circle that somebody has tied ends.
-local function remove_family(base, id, with_children, is_known)
+-- How many jobs were removed; the order of the events is BullMQ's. `children`: those that go with a
+-- job, by its full key. `is_known`: full keys of those that are being removed, by which a circle
+-- ends.
+local function remove_family(base, id, children, is_known)
   is_known[base .. id] = true
-  local ties = ties_of(base, id)
+  local ties, removed = ties_of(base, id), 0
   detach(base, id, ties, false)
-  if with_children then
-    for _, child_key in ipairs(children_of(base .. id)) do
-      local child_base, child_id = split_key(child_key)
-      if child_base and not is_known[child_key] then
-        remove_family(child_base, child_id, true, is_known)
-      end
+  for _, child_key in ipairs(children(base .. id)) do
+    local child_base, child_id = split_key(child_key)
+    if child_base and not is_known[child_key] then
+      removed = removed + remove_family(child_base, child_id, children, is_known)
     end
   end
   local prev, was_there = leave_place(base, id), redis.call('EXISTS', base .. id) == 1
   drop_job(base, id, ties)
   if was_there then
     emit_trimmed(base, 'removed', 'jobId', id, 'prev', prev)
+    removed = removed + 1
   end
-  return was_there
+  return removed
 end
