@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import subprocess
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -61,9 +62,15 @@ class NodeDriver:
             raise NodeError(answer["error"]["name"], answer["error"]["message"])
         return answer["value"]
 
+    def kill(self) -> None:
+        """End the process as kill -9 does: its workers vanish with their jobs."""
+        self._process.kill()
+        self._process.wait()
+
     def close(self) -> None:
         """End the process and wait for it."""
-        self._socket.shutdown(socket.SHUT_WR)
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
         try:
             self._process.wait(_ANSWER_TIMEOUT_S)
         finally:

@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from toril import Unrecoverable, WaitingChildren
+from toril import Delayed, RateLimited, Unrecoverable, WaitingChildren
 
 if TYPE_CHECKING:
     from toril import SandboxedJob
@@ -68,6 +68,16 @@ def wait_for_children(job: SandboxedJob) -> Any:
     raise WaitingChildren
 
 
+def hold_once(job: SandboxedJob) -> str:
+    if job.fencing_token == 1:
+        raise RateLimited(f"{job.data['ms']}ms")
+    return "let through"
+
+
+def ask_for_time(job: SandboxedJob) -> None:
+    raise Delayed(f"{job.data['ms']}ms")
+
+
 def slow(job: SandboxedJob) -> str:
     time.sleep(job.data["ms"] / 1000)
     return "slept"
@@ -102,6 +112,8 @@ processors = {
     "children-values": children_values,
     "ignored-failures": ignored_failures,
     "wait-for-children": wait_for_children,
+    "hold-once": hold_once,
+    "ask-for-time": ask_for_time,
     "slow": slow,
     "telemetry": telemetry,
     "add-traced": add_traced,

@@ -77,7 +77,9 @@ def _timeless(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_same_keys_as_node(case: Case, node: NodeDriver, queue: Queue, redis_client: redis.Redis):
+def test_79_same_keys_as_node(
+    case: Case, node: NodeDriver, queue: Queue, redis_client: redis.Redis
+):
     sides = [Side(node, redis_client, name) for name in (f"{queue.name}-node", queue.name)]
     for side in sides:
         node.call("counts", queue=side.queue)

@@ -96,7 +96,7 @@ def pair(node: NodeDriver, queue_name: str, redis_client: redis.Redis, redis_url
     ],
     ids=str,
 )  # fmt: skip
-def test_same_finished_jobs_stay(pair: Pair, name: str, rule: Any) -> None:
+def test_12_same_finished_jobs_stay(pair: Pair, name: str, rule: Any) -> None:
     now_ms = pair.client.time()[0] * 1000
 
     def plant(base: str) -> None:
@@ -130,7 +130,7 @@ def _has_event(pair: Pair, base: str, event: str) -> bool:
 
 @pytest.mark.parametrize("processor", ["echo", "fail"])
 @pytest.mark.parametrize("minutes", [None, 0, 1, 3, 9, 500])
-def test_same_metrics_are_counted(pair: Pair, processor: str, minutes: int | None) -> None:
+def test_76_same_metrics_are_counted(pair: Pair, processor: str, minutes: int | None) -> None:
     name = "completed" if processor == "echo" else "failed"
     size = 5
 
@@ -163,7 +163,7 @@ def test_same_metrics_are_counted(pair: Pair, processor: str, minutes: int | Non
 
 
 @pytest.mark.parametrize("started", [0, 1, 2, 3, 5])
-def test_same_bound_on_starts(pair: Pair, started: int) -> None:
+def test_50_same_bound_on_starts(pair: Pair, started: int) -> None:
     pair.add("fail", {"attempts": 10})
     if started:
         pair.each(lambda base: pair.client.hset(f"{base}x", "ats", started))
@@ -187,7 +187,7 @@ def test_job_that_asks_for_time_is_left_as_node_leaves_it(pair: Pair) -> None:
         assert 50_000 < due_ms - pair.client.time()[0] * 1000 <= 61_000
 
 
-def test_job_that_holds_the_queue_is_left_as_node_leaves_it(pair: Pair) -> None:
+def test_45_job_that_holds_the_queue_is_left_as_node_leaves_it(pair: Pair) -> None:
     """Node obeys its own limiter where a `max` is set."""
     for queue in pair.queues:
         pair.node.call("onQueue", queue=queue, act="setGlobalRateLimit", args=[100, 1000])

@@ -34,7 +34,7 @@ def _work_off(node: NodeDriver, queue: Queue, *, completed: int) -> None:
 
 
 @BOTH_MAJORS
-def test_idle_worker_starts_an_added_job_at_once(node: NodeDriver, queue: Queue):
+def test_24_32_idle_worker_starts_an_added_job_at_once(node: NodeDriver, queue: Queue):
     """It is woken by the marker: its own poll would come after a minute."""
     node.call("startWorker", queue=queue.name, options={"drainDelay": 60})
 
@@ -47,7 +47,7 @@ def test_idle_worker_starts_an_added_job_at_once(node: NodeDriver, queue: Queue)
 
 
 @BOTH_MAJORS
-def test_delayed_job_starts_when_it_is_due(node: NodeDriver, queue: Queue):
+def test_25_delayed_job_starts_when_it_is_due(node: NodeDriver, queue: Queue):
     node.call("startWorker", queue=queue.name, options={"drainDelay": 60})
 
     job = queue.add("nothing", delay="500ms")
@@ -57,7 +57,7 @@ def test_delayed_job_starts_when_it_is_due(node: NodeDriver, queue: Queue):
     assert 500 <= start["at"] - job.timestamp_ms < 1500
 
 
-def test_jobs_run_in_bullmqs_order(node: NodeDriver, queue: Queue):
+def test_25_jobs_run_in_bullmqs_order(node: NodeDriver, queue: Queue):
     """LIFO before the others in `wait`, then priorities, equal ones in order of addition."""
     jobs = {
         "p5": queue.add("echo", priority=5),
@@ -82,7 +82,7 @@ def test_jobs_run_in_bullmqs_order(node: NodeDriver, queue: Queue):
         (Backoff.exponential("100ms"), [100, 200]),
     ],
 )
-def test_failing_job_is_retried_with_its_backoff(
+def test_27_failing_job_is_retried_with_its_backoff(
     backoff: Any, least_gaps_ms: list[int], node: NodeDriver, queue: Queue
 ):
     job = queue.add("fail", {"message": "no"}, attempts=3, backoff=backoff)
@@ -100,7 +100,7 @@ def test_failing_job_is_retried_with_its_backoff(
     assert (ended.attempts_made, ended.attempts_started, len(ended.stacktrace)) == (3, 3, 3)
 
 
-def test_custom_id_added_twice_runs_once(node: NodeDriver, queue: Queue):
+def test_26_custom_id_added_twice_runs_once(node: NodeDriver, queue: Queue):
     queue.add("echo", {"n": 1}, job_id="once")
     queue.add("echo", {"n": 2}, job_id="once")
     last = queue.add("echo")

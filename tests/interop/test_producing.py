@@ -109,7 +109,7 @@ def _add_by_both(case: Same, node: NodeDriver, node_queue: str, queue: Queue) ->
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_add_leaves_the_same_keys_as_node(
+def test_25_26_27_add_leaves_the_same_keys_as_node(
     case: Same, node: NodeDriver, queue: Queue, redis_client: redis.Redis
 ):
     node_queue = f"{queue.name}-node"
@@ -121,7 +121,7 @@ def test_add_leaves_the_same_keys_as_node(
 
 @pytest.mark.parametrize("case", ["plain", "delayed", "prioritized", "lifo", "custom-id-twice"])
 @pytest.mark.parametrize("state", ["paused", "maxed"])
-def test_add_to_a_gated_queue_leaves_the_same_keys_as_node(
+def test_31_add_to_a_gated_queue_leaves_the_same_keys_as_node(
     case: str, state: str, node: NodeDriver, queue: Queue, redis_client: redis.Redis
 ):
     """No base marker while the queue is paused or at its global concurrency."""
@@ -189,7 +189,7 @@ def test_node_sees_the_state_of_an_added_job(
     assert (seen["attemptsMade"], seen["attemptsStarted"], seen["stalledCounter"]) == (0, 0, 0)
 
 
-def test_counts_are_nodes_counts(node: NodeDriver, queue: Queue):
+def test_74_counts_are_nodes_counts(node: NodeDriver, queue: Queue):
     queue.add_bulk([NewJob("echo"), NewJob("echo"), NewJob("echo", priority=1)])
     queue.add("echo", delay="1h")
     queue.add("fail", lifo=True)
@@ -207,7 +207,7 @@ def test_counts_are_nodes_counts(node: NodeDriver, queue: Queue):
 
 
 @pytest.mark.parametrize("job_id", ["12", "0", "0:x", "a:b", "a:b:c", "meta", "wait", "events", ""])
-def test_custom_id_that_would_collide_is_refused(
+def test_30_custom_id_that_would_collide_is_refused(
     job_id: str, queue: Queue, redis_client: redis.Redis
 ):
     with unchanged_keyspace(redis_client), pytest.raises(InvalidInput):
@@ -215,7 +215,9 @@ def test_custom_id_that_would_collide_is_refused(
 
 
 @pytest.mark.parametrize("priority", [1.5, 2_097_152, -1, "1"])
-def test_priority_out_of_range_is_refused(priority: Any, queue: Queue, redis_client: redis.Redis):
+def test_30_priority_out_of_range_is_refused(
+    priority: Any, queue: Queue, redis_client: redis.Redis
+):
     with unchanged_keyspace(redis_client), pytest.raises(InvalidInput, match="priority"):
         queue.add("echo", priority=priority)
 
@@ -226,7 +228,7 @@ def test_data_that_is_not_json_is_refused(data: Any, queue: Queue, redis_client:
         queue.add("echo", data)
 
 
-def test_data_over_the_limit_is_refused(queue: Queue, redis_client: redis.Redis):
+def test_30_data_over_the_limit_is_refused(queue: Queue, redis_client: redis.Redis):
     with unchanged_keyspace(redis_client), pytest.raises(InvalidInput):
         queue.add("echo", "x" * MAX_DATA_BYTES)
 
@@ -242,12 +244,12 @@ def test_30_jobs_own_size_limit_counts_bytes_as_node_does(
     with unchanged_keyspace(redis_client):
         with pytest.raises(InvalidInput):
             queue.add("echo", data, size_limit=size_bytes - 1)
+        opts = {"sizeLimit": size_bytes - 1}
         with pytest.raises(NodeError, match="exceeds the limit"):
-            opts = {"sizeLimit": size_bytes - 1}
             node.call("add", queue=queue.name, name="echo", data=data, opts=opts)
 
 
-def test_queue_name_with_a_colon_is_refused_with_a_suggestion(redis_url: str):
+def test_30_queue_name_with_a_colon_is_refused_with_a_suggestion(redis_url: str):
     with pytest.raises(InvalidInput, match="image-optimize"):
         Queue("image:optimize", redis=redis_url)
 

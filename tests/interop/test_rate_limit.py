@@ -28,7 +28,7 @@ def starts_of(client: redis.Redis, queue: str, ids: list[str]) -> list[tuple[int
 
 
 @pytest.mark.timeout(120)
-def test_fleet_never_starts_more_than_the_limit_per_window(
+def test_43_fleet_never_starts_more_than_the_limit_per_window(
     node: NodeDriver,
     queue_name: str,
     toril_run: Callable[..., TorilRun],

@@ -30,7 +30,7 @@ def _blocked_on_marker(client: redis.Redis) -> list[dict[str, Any]]:
 
 
 @BOTH_MAJORS
-def test_node_sees_its_job_completed_by_toril(
+def test_1_node_sees_its_job_completed_by_toril(
     node: NodeDriver, queue_name: str, toril_worker: TorilRun
 ):
     job_id = node.call("add", queue=queue_name, name="echo", data={"n": 1})
@@ -44,7 +44,7 @@ def test_node_sees_its_job_completed_by_toril(
 
 @BOTH_MAJORS
 @pytest.mark.usefixtures("toril_worker")
-def test_idle_toril_is_woken_by_a_delayed_job(node: NodeDriver, queue_name: str):
+def test_5_idle_toril_is_woken_by_a_delayed_job(node: NodeDriver, queue_name: str):
     job_id = node.call("add", queue=queue_name, name="echo", data=1, opts={"delay": 500})
 
     node.call("waitUntilFinished", queue=queue_name, id=job_id)
@@ -53,25 +53,25 @@ def test_idle_toril_is_woken_by_a_delayed_job(node: NodeDriver, queue_name: str)
     assert 500 <= job["processedOn"] - job["timestamp"] < 1500
 
 
+@BOTH_MAJORS
 @pytest.mark.usefixtures("toril_worker")
 @pytest.mark.parametrize("removed", [True, False])
-def test_nodes_wait_until_finished_learns_how_the_job_ended(
+def test_17_nodes_wait_until_finished_learns_how_the_job_ended(
     removed: bool,  # noqa: FBT001 - a parameter of the test
     node: NodeDriver,
     queue_name: str,
 ):
-    opts = {"removeOnComplete": removed, "removeOnFail": removed, "delay": 200}
+    opts = {"removeOnComplete": removed, "removeOnFail": removed, "delay": 300}
     good = node.call("add", queue=queue_name, name="echo", data="fine", opts=opts)
-    bad = node.call("add", queue=queue_name, name="fail", data={"message": "no way"}, opts=opts)
-
     assert node.call("waitUntilFinished", queue=queue_name, id=good) == "fine"
-    if removed:
-        return
+
+    bad = node.call("add", queue=queue_name, name="fail", data={"message": "no way"}, opts=opts)
     with pytest.raises(NodeError, match="no way"):
         node.call("waitUntilFinished", queue=queue_name, id=bad)
 
 
-def test_jobs_run_in_bullmqs_order(
+@BOTH_MAJORS
+def test_3_4_jobs_run_in_bullmqs_order(
     node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun]
 ):
     opts = [{"priority": 5}, {"priority": 1}, {"priority": 1}, {}, {}, {"lifo": True}]
@@ -91,7 +91,7 @@ def test_jobs_run_in_bullmqs_order(
 @pytest.mark.parametrize(
     ("keep", "left"), [(True, 0), (2, 2), ({"count": 3, "age": 3600}, 3), (False, 5)]
 )
-def test_finished_jobs_are_kept_by_the_same_rule(
+def test_12_finished_jobs_are_kept_by_the_same_rule(
     keep: Any, left: int, node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun]
 ):
     opts = {"removeOnComplete": keep, "removeOnFail": keep}
@@ -111,7 +111,7 @@ def test_finished_jobs_are_kept_by_the_same_rule(
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_workers_list_shows_toril_once(
+def test_75_workers_list_shows_toril_once(
     busy: bool,  # noqa: FBT001 - a parameter of the test
     node: NodeDriver,
     queue_name: str,
@@ -153,8 +153,9 @@ def test_node_worker_gets_a_new_job_while_torils_children_are_busy(
     toril_worker.process.kill()
 
 
+@BOTH_MAJORS
 @pytest.mark.usefixtures("toril_worker")
-def test_idle_workers_of_both_kinds_share_a_burst(node: NodeDriver, queue_name: str):
+def test_48_idle_workers_of_both_kinds_share_a_burst(node: NodeDriver, queue_name: str):
     """The wake-up chain: every fetch leaves a marker, so nobody sleeps through its poll."""
     node.call("startWorker", queue=queue_name, options={"drainDelay": 60, "concurrency": 2})
     node.call("listen", queue=queue_name)
@@ -172,30 +173,8 @@ def test_idle_workers_of_both_kinds_share_a_burst(node: NodeDriver, queue_name: 
     assert took < 2000
 
 
-def test_running_job_cannot_be_removed(node: NodeDriver, queue_name: str, toril_worker: TorilRun):
-    job_id = node.call("add", queue=queue_name, name="slow", data={"ms": 8000})
-    node.call("listen", queue=queue_name)
-    node.call("heard", queue=queue_name, of="active")
-
-    with pytest.raises(NodeError, match="locked"):
-        node.call("onJob", queue=queue_name, id=job_id, act="remove")
-    toril_worker.process.kill()
-
-
-def test_removed_job_is_not_run(
-    node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun], redis_client: redis.Redis
-):
-    gone, kept = (node.call("add", queue=queue_name, name="echo", data=n) for n in (1, 2))
-    node.call("onJob", queue=queue_name, id=gone, act="remove")
-
-    assert toril_run("--until-empty").exit_code() == 0
-
-    assert node.call("jobs", queue=queue_name, types=["completed"]) == [kept]
-    assert not redis_client.exists(f"bull:{queue_name}:{gone}")
-
-
 @BOTH_MAJORS
-def test_paused_queue_is_left_alone_until_it_is_resumed(
+def test_46_47_paused_queue_is_left_alone_until_it_is_resumed(
     node: NodeDriver, queue_name: str, toril_worker: TorilRun
 ):
     """BullMQ 5 keeps the jobs of a paused queue in a list of their own."""
@@ -210,31 +189,82 @@ def test_paused_queue_is_left_alone_until_it_is_resumed(
     assert toril_worker.process.poll() is None
 
 
-def test_job_of_a_killed_supervisor_is_recovered_by_node(
+@BOTH_MAJORS
+def test_2_hundred_jobs_run_in_the_order_of_addition(
     node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun]
 ):
-    run = toril_run("--lock-duration", "1s", "--stalled-interval", "500ms").ready()
-    job_id = node.call("add", queue=queue_name, name="slow", data={"ms": 300})
+    jobs = [{"name": "echo", "data": number} for number in range(100)]
+    ids = node.call("addBulk", queue=queue_name, jobs=jobs)
+
+    assert toril_run("--concurrency", "1", "--until-empty").exit_code() == 0
+
     node.call("listen", queue=queue_name)
-    node.call("heard", queue=queue_name, of="active")
-
-    run.process.kill()
-    node.call("startWorker", queue=queue_name, options={"stalledInterval": 500})
-
-    assert node.call("waitUntilFinished", queue=queue_name, id=job_id) == "slept"
-    job = node.call("getJob", queue=queue_name, id=job_id)
-    assert (job["stalledCounter"], job["attemptsStarted"], job["attemptsMade"]) == (1, 2, 1)
+    seen = node.call("heard", queue=queue_name, of="completed", count=100)["seen"]
+    assert [event["jobId"] for event in seen if event["event"] == "active"] == ids
 
 
-def test_job_that_stalled_too_often_is_failed_without_running(
+@BOTH_MAJORS
+def test_6_jobs_due_in_the_same_millisecond_run_in_the_order_of_addition(
     node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun], redis_client: redis.Redis
 ):
-    job_id = node.call("add", queue=queue_name, name="echo", data=1)
-    reason = "job stalled more than allowable limit"
-    redis_client.hset(f"bull:{queue_name}:{job_id}", "defa", reason)
+    due_ms = redis_client.time()[0] * 1000 + 1000
+    ids = [f"job-{number}" for number in range(3)]
+    for id_ in ids:
+        opts = {"jobId": id_, "timestamp": due_ms - 1000, "delay": 1000}
+        node.call("add", queue=queue_name, name="echo", opts=opts)
+
+    assert toril_run("--concurrency", "1", "--until-empty").exit_code() == 0
+
+    node.call("listen", queue=queue_name)
+    seen = node.call("heard", queue=queue_name, of="completed", count=3)["seen"]
+    assert [event["jobId"] for event in seen if event["event"] == "active"] == ids
+
+
+@BOTH_MAJORS
+def test_71_queue_events_sees_every_step_with_bullmqs_fields(
+    node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun]
+):
+    node.call("listen", queue=queue_name)
+    data = {"progress": {"half": 0.5}}
+    job_id = node.call("add", queue=queue_name, name="progress", data=data)
 
     assert toril_run("--until-empty").exit_code() == 0
 
-    job = node.call("getJob", queue=queue_name, id=job_id)
-    assert (job["state"], job["failedReason"]) == ("failed", reason)
-    assert not redis_client.hexists(f"bull:{queue_name}:{job_id}", "defa")
+    heard = node.call("heard", queue=queue_name, of="drained")
+    assert heard == {
+        "seen": [
+            {"event": "added", "jobId": job_id, "name": "progress"},
+            {"event": "waiting", "jobId": job_id},
+            {"event": "active", "jobId": job_id, "prev": "waiting"},
+            {"event": "progress", "jobId": job_id, "data": {"half": 0.5}},
+            {"event": "completed", "jobId": job_id, "returnvalue": "reported", "prev": "active"},
+            {"event": "drained"},
+        ],
+        "errors": [],
+    }
+
+
+def test_76_node_reads_the_metrics_that_a_toril_worker_keeps(
+    node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun]
+):
+    jobs = [{"name": name, "data": {}} for name in ("echo", "echo", "fail")]
+    node.call("addBulk", queue=queue_name, jobs=jobs)
+
+    assert toril_run("--metrics", "10", "--until-empty").exit_code() == 0
+
+    for state, count in (("completed", 2), ("failed", 1)):
+        found = node.call("onQueue", queue=queue_name, act="getMetrics", args=[state])
+        assert found["meta"]["count"] == count
+
+
+def test_75_worker_bears_the_name_it_was_given(
+    node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun]
+):
+    toril_run("--name", "pen-1").ready()
+    job_id = node.call("add", queue=queue_name, name="echo", data=1)
+
+    assert node.call("waitUntilFinished", queue=queue_name, id=job_id) == 1
+
+    (worker,) = until(lambda: node.call("workers", queue=queue_name))
+    assert worker["rawname"].endswith(":w:pen-1")
+    assert node.call("getJob", queue=queue_name, id=job_id)["processedBy"] == "pen-1"
