@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 def pytest_configure(config: pytest.Config) -> None:
     """Register our marker; forget settings of the developer's shell that the CLI would obey."""
     config.addinivalue_line("markers", "servers(kind, ...): server kinds this test runs against")
+    config.addinivalue_line("markers", "entries(number, ...): of the interop checklist")
     for name in [name for name in os.environ if name.startswith("TORIL_")]:
         if name not in {"TORIL_REQUIRE", "TORIL_CHAOS_SEED"}:
             del os.environ[name]

@@ -260,6 +260,20 @@ def test_59_retried_child_is_waited_for_again(stage: Stage, *, by_node: bool) ->
     assert done["returnvalue"] == {f"bull:{stage.name}:c0": 2}
 
 
+def test_60_unprocessed_children_go_and_one_that_runs_stays(stage: Stage) -> None:
+    """The parent, released when that one ends, has only its value."""
+    parents = f"{stage.name}-parents"
+    stage.add(child("slow", {"ms": 1000}), child("echo", **PENDING), child("echo", **PENDING))
+    with Queue(parents, redis=stage.url) as queue, stage.work(stage.name, by_node=True):
+        until(lambda: stage.client.llen(f"bull:{stage.name}:active") == 1)
+        assert queue.get_job("p").remove_unprocessed_children() == 2
+        assert queue.get_job("p").get_dependencies().unprocessed == [f"bull:{stage.name}:c0"]
+        with stage.work(parents, by_node=False):
+            done = stage.await_state("completed", "p", parents)
+    assert done["returnvalue"] == {f"bull:{stage.name}:c0": "slept"}
+    assert stage.state("c1", stage.name) is stage.state("c2", stage.name) is None
+
+
 @pytest.mark.parametrize("parent_by_node", [True, False], ids=["28", "reverse"])
 def test_28_child_added_to_a_running_parent_that_waits_for_it(
     stage: Stage, *, parent_by_node: bool

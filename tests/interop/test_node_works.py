@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.interop.conftest import BOTH_MAJORS
-from toril import Backoff, JobFailed, JobGone, NewJob, Queue
+from toril import Backoff, JobFailed, JobGone, Queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +57,7 @@ def test_25_delayed_job_starts_when_it_is_due(node: NodeDriver, queue: Queue):
     assert 500 <= start["at"] - job.timestamp_ms < 1500
 
 
+@BOTH_MAJORS
 def test_25_jobs_run_in_bullmqs_order(node: NodeDriver, queue: Queue):
     """LIFO before the others in `wait`, then priorities, equal ones in order of addition."""
     jobs = {
@@ -74,6 +75,7 @@ def test_25_jobs_run_in_bullmqs_order(node: NodeDriver, queue: Queue):
     assert _started_ids(node) == [jobs[name].id for name in expected]
 
 
+@BOTH_MAJORS
 @pytest.mark.parametrize(
     ("backoff", "least_gaps_ms"),
     [
@@ -100,6 +102,7 @@ def test_27_failing_job_is_retried_with_its_backoff(
     assert (ended.attempts_made, ended.attempts_started, len(ended.stacktrace)) == (3, 3, 3)
 
 
+@BOTH_MAJORS
 def test_26_custom_id_added_twice_runs_once(node: NodeDriver, queue: Queue):
     queue.add("echo", {"n": 1}, job_id="once")
     queue.add("echo", {"n": 2}, job_id="once")
@@ -109,16 +112,6 @@ def test_26_custom_id_added_twice_runs_once(node: NodeDriver, queue: Queue):
 
     assert _started_ids(node) == ["once", last.id]
     assert queue.get_job("once").returnvalue == {"n": 1}
-
-
-def test_bulk_of_several_chunks_is_run_whole(node: NodeDriver, queue: Queue):
-    jobs = queue.add_bulk(NewJob("nothing") for _ in range(1200))
-
-    _work_off(node, queue, completed=len(jobs))
-
-    assert _started_ids(node) == [job.id for job in jobs]
-    ids = [int(job.id) for job in jobs]
-    assert ids == sorted(set(ids))
 
 
 def test_waiting_for_a_job_that_removes_itself(node: NodeDriver, queue: Queue):

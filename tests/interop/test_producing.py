@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.interop.compare import queue_view
+from tests.interop.conftest import BOTH_MAJORS
 from tests.interop.node import NodeError
 from tests.support.keyspace import unchanged_keyspace
 from toril import Backoff, InvalidInput, NewJob, Queue, Telemetry
@@ -108,6 +109,7 @@ def _add_by_both(case: Same, node: NodeDriver, node_queue: str, queue: Queue) ->
         assert job.id == node_id
 
 
+@BOTH_MAJORS
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_25_26_27_add_leaves_the_same_keys_as_node(
     case: Same, node: NodeDriver, queue: Queue, redis_client: redis.Redis

@@ -79,6 +79,7 @@ TEMPLATE = {
     "data": {"a": 1},
     "opts": {"attempts": 2, "priority": 3, "removeOnFail": {"count": 5}, "keepLogs": 0.5},
 }
+BARE = {"name": "echo", "data": {}}
 DEDUPLICATED = {"name": "echo", "data": [], "opts": {"deduplication": {"id": "d", "ttl": 5000}}}
 
 
@@ -184,13 +185,28 @@ def test_64_limit_is_kept(stage: Stage, repeat: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("repeat", [{"every": 1000}, {"pattern": "* * * * * *"}], ids=str)
 def test_65_no_job_follows_beyond_the_end(stage: Stage, repeat: dict[str, Any]) -> None:
-    end_ms = stage.client.time()[0] * 1000 + 2500
+    end_ms = stage.client.time()[0] * 1000 + 2000
     stage.upsert(repeat | {"endDate": end_ms})
     with stage.work():
-        until(lambda: stage.client.time()[0] * 1000 > end_ms + 1500)
+        until(lambda: stage.client.time()[0] * 1000 > end_ms + 1000)
     assert stage.ended()
     assert stage.client.zcard(f"{stage.base}delayed") == 0
     assert stage.iterations()[-1] <= end_ms + 1000
+
+
+@pytest.mark.parametrize("repeat", [{"every": 400}, {"pattern": "* * * * * *"}], ids=str)
+def test_65_no_job_runs_before_the_start(stage: Stage, repeat: dict[str, Any]) -> None:
+    start_ms = stage.client.time()[0] * 1000 + 1000
+    repeat = repeat | {"startDate": start_ms}
+    stage.node.call("upsertScheduler", queue=stage.queue, id="s", repeat=repeat, template=BARE)
+    with stage.work():
+        until(lambda: stage.ended(count=2))
+    starts = [
+        int(stage.client.hget(f"{stage.base}repeat:s:{at_ms}", "processedOn") or 0)
+        for at_ms in stage.iterations()
+    ]
+    assert min(start for start in starts if start) >= start_ms
+    assert stage.iterations()[0] >= start_ms
 
 
 def test_66_retry_makes_no_second_successor(stage: Stage) -> None:
@@ -220,6 +236,23 @@ def test_67_missed_slots_are_one_run_and_then_the_next_slot(stage: Stage) -> Non
     now_ms = stage.client.time()[0] * 1000
     assert now_ms - 1000 < current_ms <= now_ms + every_ms + 1000
     assert current_ms % every_ms == offset_ms % every_ms
+
+
+def test_68_same_interval_keeps_the_slot_and_another_one_runs_at_once(stage: Stage) -> None:
+    """Defined anew by Node while toril carries it on."""
+    stage.upsert({"every": HOUR_MS})
+    with stage.work():
+        until(stage.ended)
+        slot_ms = stage.current_ms()
+        again = {"queue": stage.queue, "id": "s", "template": BARE}
+        kept = stage.node.call("upsertScheduler", repeat={"every": HOUR_MS}, **again)
+        assert kept == f"repeat:s:{slot_ms}"
+        assert (stage.current_ms(), stage.iterations()[-1]) == (slot_ms, slot_ms)
+
+        stage.node.call("upsertScheduler", repeat={"every": 2 * HOUR_MS}, **again)
+        until(lambda: stage.ended(count=2))
+    assert stage.client.zcard(f"{stage.base}delayed") == 1
+    assert stage.current_ms() == stage.iterations()[-1] == stage.iterations()[-2] + 2 * HOUR_MS
 
 
 def test_69_schedule_that_is_removed_while_its_job_runs_has_no_more(stage: Stage) -> None:

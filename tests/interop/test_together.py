@@ -110,6 +110,30 @@ def test_12_finished_jobs_are_kept_by_the_same_rule(
         ]
 
 
+def test_12_worker_keeps_by_its_own_rule_what_says_nothing_itself(
+    node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun]
+):
+    """The same flags and options, on two queues of the same jobs."""
+    by_node = f"{queue_name}-node"
+    jobs = [{"name": name, "data": {}} for name in ("echo", "fail") for _ in range(4)]
+    own = {"removeOnComplete": False, "removeOnFail": False}
+    jobs += [{"name": name, "data": {}, "opts": own} for name in ("echo", "fail")]
+    for queue in (by_node, queue_name):
+        node.call("addBulk", queue=queue, jobs=jobs)
+    options = {"removeOnComplete": {"count": 2, "age": 3600}, "removeOnFail": {"count": 0}}
+    node.call("startWorker", queue=by_node, options=options | {"concurrency": 1})
+    node.call("listen", queue=by_node)
+    node.call("heard", queue=by_node, of="drained")
+
+    flags = ("--remove-on-complete", "2,1h", "--remove-on-fail", "0", "--concurrency", "1")
+    assert toril_run(*flags, "--until-empty").exit_code() == 0
+
+    for state in ("completed", "failed"):
+        ours = node.call("jobs", queue=queue_name, types=[state])
+        assert ours == node.call("jobs", queue=by_node, types=[state])
+        assert ours
+
+
 @pytest.mark.parametrize("busy", [False, True])
 def test_75_workers_list_shows_toril_once(
     busy: bool,  # noqa: FBT001 - a parameter of the test
