@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.interop.conftest import BOTH_MAJORS
+from tests.interop.conftest import BOTH_MAJORS, BOTH_MAJORS_IN_FULL
 from toril import Backoff, JobFailed, JobGone, Queue
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_25_jobs_run_in_bullmqs_order(node: NodeDriver, queue: Queue):
     assert _started_ids(node) == [jobs[name].id for name in expected]
 
 
-@BOTH_MAJORS
+@BOTH_MAJORS_IN_FULL
 @pytest.mark.parametrize(
     ("backoff", "least_gaps_ms"),
     [

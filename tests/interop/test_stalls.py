@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.interop.compare import events_of
-from tests.interop.conftest import BOTH_MAJORS
+from tests.interop.conftest import BOTH_MAJORS_IN_FULL
 from tests.interop.node import NodeDriver
 from tests.support.waiting import until
 from toril import Queue
@@ -59,7 +59,7 @@ def blocked(client: redis.Redis) -> int:
     return len([one for one in found if "b" in one["flags"]])
 
 
-@BOTH_MAJORS
+@BOTH_MAJORS_IN_FULL
 def test_36_job_of_a_killed_toril_is_recovered_by_node(
     node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun], redis_client: redis.Redis
 ) -> None:
@@ -76,7 +76,7 @@ def test_36_job_of_a_killed_toril_is_recovered_by_node(
     assert names(redis_client, queue_name).count("stalled") == 1
 
 
-@BOTH_MAJORS
+@BOTH_MAJORS_IN_FULL
 def test_37_job_of_a_killed_node_is_recovered_by_toril(
     node: NodeDriver,
     queue_name: str,
@@ -205,7 +205,7 @@ def test_40_lock_that_is_only_gone_is_retaken(
     assert run.found("lock-lost") == []
 
 
-@BOTH_MAJORS
+@BOTH_MAJORS_IN_FULL
 def test_41_four_workers_make_one_sweep_a_period(
     node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun], redis_client: redis.Redis
 ) -> None:

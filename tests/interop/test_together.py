@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.interop.conftest import BOTH_MAJORS
+from tests.interop.conftest import BOTH_MAJORS, BOTH_MAJORS_IN_FULL
 from tests.interop.node import NodeError
 from tests.support.waiting import until
 
@@ -177,7 +177,7 @@ def test_node_worker_gets_a_new_job_while_torils_children_are_busy(
     toril_worker.process.kill()
 
 
-@BOTH_MAJORS
+@BOTH_MAJORS_IN_FULL
 @pytest.mark.usefixtures("toril_worker")
 def test_48_idle_workers_of_both_kinds_share_a_burst(node: NodeDriver, queue_name: str):
     """The wake-up chain: every fetch leaves a marker, so nobody sleeps through its poll."""
@@ -227,7 +227,7 @@ def test_2_hundred_jobs_run_in_the_order_of_addition(
     assert [event["jobId"] for event in seen if event["event"] == "active"] == ids
 
 
-@BOTH_MAJORS
+@BOTH_MAJORS_IN_FULL
 def test_6_jobs_due_in_the_same_millisecond_run_in_the_order_of_addition(
     node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun], redis_client: redis.Redis
 ):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.interop.conftest import BOTH_MAJORS
+from tests.interop.conftest import BOTH_MAJORS_IN_FULL
 from tests.support.waiting import until
 from toril import NewJob, Queue
 
@@ -41,7 +41,7 @@ def test_29_node_runs_every_job_of_a_large_bulk(
     assert started == [job.id for job in jobs]
 
 
-@BOTH_MAJORS
+@BOTH_MAJORS_IN_FULL
 def test_34_two_producers_at_once_use_no_id_twice(
     node: NodeDriver, queue: Queue, redis_client: redis.Redis
 ) -> None:
