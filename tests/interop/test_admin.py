@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +16,6 @@ from tests.interop.compare import queue_view
 from tests.interop.node import NodeError
 from tests.support.keyspace import differences, snapshot
 from tests.support.lane import RETURNED, START_MS, Lane
-from tests.support.required import skip_or_fail
 from tests.support.waiting import until
 from toril import Deduplication, Queue, QueueEvents, QueueEventsProducer
 from toril.runtime.retry import Complete
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 
     from tests.interop.node import NodeDriver
     from tests.support.toril import TorilRun
-
-_HERE = Path(__file__).parent
 
 CLOSE_MS = 60_000
 """Times this near to now are "now": the two calls cannot share a millisecond."""
@@ -334,97 +330,6 @@ def test_78_node_finds_no_orphan_after_a_mixed_run(
     assert differences(before, snapshot(redis_client)) == {}
 
 
-@pytest.fixture
-def board(node: NodeDriver, queue: Queue) -> Callable[..., Any]:
-    """Bull Board's API on the test's queue: `board("put", "/:jobId/retry", jobId="1")`."""
-    if not (_HERE / "node_modules" / "@bull-board" / "api").is_dir():
-        skip_or_fail("interop", "@bull-board/api is not installed: cd tests/interop && npm ci")
-
-    def request(method: str, route: str, *, query: dict[str, Any] | None = None, **params: Any):
-        path = f"/api/queues/:queueName{route}" if route else "/api/queues"
-        answer = node.call(
-            "board",
-            queue=queue.name,
-            verb=method,
-            route=path,
-            params=params,
-            query=query or {},
-        )
-        assert answer["status"] < 400, answer
-        return answer["body"]
-
-    return request
-
-
-def test_73_bull_board_shows_and_changes_what_toril_made_and_worked(
-    board: Callable[..., Any], queue: Queue, toril_run: Callable[..., TorilRun], node: NodeDriver
-):
-    done, logged = queue.add("echo", {"é": ["ü", 1]}), queue.add("log")
-    broken = queue.add("fail", {"message": "bœm"}, attempts=2)
-    last = queue.add("progress", {"progress": {"half": 0.5}})
-    assert toril_run("--until-empty").exit_code() == 0
-    waits, urgent = queue.add("echo"), queue.add("echo", priority=3)
-    later = queue.add("echo", delay="1h")
-
-    (shown,) = board("get", "", query=_page(queue, "latest"))["queues"]
-    counts = queue.counts()
-    assert {name: counts[name] for name in shown["counts"]} == shown["counts"]
-    listed = {
-        state: [
-            job["id"] for job in board("get", "", query=_page(queue, state))["queues"][0]["jobs"]
-        ]
-        for state in ("waiting", "prioritized", "delayed", "completed", "failed", "active")
-    }
-    assert listed == {
-        "waiting": [waits.id],
-        "prioritized": [urgent.id],
-        "delayed": [later.id],
-        "completed": [last.id, logged.id, done.id],
-        "failed": [broken.id],
-        "active": [],
-    }
-
-    page = board("get", "/:jobId", jobId=done.id)
-    assert (page["status"], page["job"]["data"], page["job"]["returnValue"]) == (
-        "completed",
-        {"é": ["ü", 1]},
-        {"é": ["ü", 1]},
-    )
-    failure = board("get", "/:jobId", jobId=broken.id)["job"]
-    assert (failure["failedReason"], failure["attempts"]) == ("bœm", 2)
-    assert "RuntimeError" in failure["stacktrace"][0]
-    assert board("get", "/:jobId", jobId=last.id)["job"]["progress"] == {"half": 0.5}
-    assert board("get", "/:jobId/logs", jobId=logged.id) == [f"row {row}" for row in range(1, 6)]
-
-    board("put", "/:jobId/promote", jobId=later.id)
-    board("put", "/:jobId/retry", jobId=broken.id)
-    assert (later.state(), broken.state()) == ("waiting", "waiting")
-    board("put", "/:jobId/clean", jobId=urgent.id)
-    assert urgent.state() == "gone"
-    board("put", "/pause")
-    assert queue.is_paused()
-    board("put", "/resume")
-    board("put", "/:jobId/clean", jobId=done.id)
-    assert toril_run("--until-empty").exit_code() == 0
-    assert queue.counts() | {"completed": 4, "failed": 1} == queue.counts()
-    board("put", "/retry/:queueStatus", queueStatus="failed")
-    assert broken.state() == "waiting"
-    board("put", "/empty")
-    assert queue.counts()["waiting"] == 0
-    node.call("onQueue", queue=queue.name, act="clean", args=[0, 0, "completed"])
-    assert queue.counts()["completed"] == 0
-
-
-def _page(queue: Queue, status: str) -> dict[str, Any]:
-    return {"activeQueue": queue.name, "status": status, "page": "1", "jobsPerPage": "10"}
-
-
-def _events(node: NodeDriver, queue: Queue, name: str) -> list[dict[str, Any]]:
-    node.call("listen", queue=queue.name)
-    seen = node.call("heard", queue=queue.name, of=name)["seen"]
-    return [event for event in seen if event["event"] == name]
-
-
 def test_metrics_text_is_nodes(node: NodeDriver, queue: Queue, redis_client: redis.Redis):
     """Prometheus' text format, line by line."""
     states(Side(node, redis_client, queue.name))
@@ -481,3 +386,9 @@ def test_published_event_reaches_node_and_theirs_reaches_us(
     assert heard["seen"][0] == heard["seen"][1]
     assert heard["seen"][1]["note"] == "ü"
     assert heard["errors"] == []
+
+
+def _events(node: NodeDriver, queue: Queue, name: str) -> list[dict[str, Any]]:
+    node.call("listen", queue=queue.name)
+    seen = node.call("heard", queue=queue.name, of=name)["seen"]
+    return [event for event in seen if event["event"] == name]

@@ -121,25 +121,18 @@ def export_prometheus_metrics(base: str, labels: Mapping[str, str] | None = None
     Raises:
         InvalidOption: no name of a label.
     """
-    queue = base[:-1].rpartition(":")[2]
-    given = {"queue": queue, "state": ""} | {
-        _label(name): one for name, one in (labels or {}).items()
-    }
+    queue = {"queue": base[:-1].rpartition(":")[2]}
+    further = {_label(name): text for name, text in (labels or {}).items()}
     counts = yield from call(reading.counts(base))
-    ended = []
-    for state in FINISHED:
-        metrics = yield from get_metrics(base, state, 0, 0)
-        ended.append((state, metrics.count))
-    states = sorted(counts.keys() - ({"paused"} if not counts["paused"] else set()))
-    lines = [
-        "# HELP bullmq_job_count Number of jobs in the queue by state",
-        "# TYPE bullmq_job_count gauge",
-        *(_sample("bullmq_job_count", given | {"state": one}, counts[one]) for one in states),
-    ]
-    for state, count in ended:
+    totals = yield from plain(*(("HGET", f"{base}metrics:{one}", "count") for one in FINISHED))
+    shown = sorted(state for state in counts if counts[state] or state != "paused")
+    name = "bullmq_job_count"
+    lines = [f"# HELP {name} Number of jobs in the queue by state", f"# TYPE {name} gauge"]
+    lines += [_sample(name, queue | {"state": one} | further, counts[one]) for one in shown]
+    for state, total in zip(FINISHED, totals, strict=True):
         name = f"bullmq_job_{state}_total"
         lines += [f"# HELP {name} Total number of {state} jobs", f"# TYPE {name} counter"]
-        lines += [_sample(name, {n: one for n, one in given.items() if n != "state"}, count)]
+        lines += [_sample(name, queue | further, stored_number(total) or 0)]
     return "\n".join(lines)
 
 

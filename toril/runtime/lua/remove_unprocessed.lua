@@ -23,7 +23,7 @@ end
 check_shape(base, 'wait', 'waiting-children', 'active', 'events', 'meta', 'marker')
 if redis.call('HLEN', job_key) == 0 then
   return -1
-elseif not family_of(job_key, idle_children_of) then
+elseif not family_of(job_key, idle_children_of, count_waited_for) then
   return -2
 end
 

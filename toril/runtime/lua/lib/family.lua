@@ -58,6 +58,11 @@ local function idle_children_of(job_key)
   return found
 end
 
+local function count_waited_for(job_key)
+  local count = redis.pcall('SCARD', job_key .. ':dependencies')
+  return type(count) == 'number' and count or 0
+end
+
 local function check_queue_of(job_key, is_checked)
   local base = split_key(job_key)
   if base and not is_checked[base] then
@@ -67,14 +72,14 @@ local function check_queue_of(job_key, is_checked)
 end
 
 -- Full keys of a job and of all that `children` leads to, each once whatever circles somebody has
--- tied; nil where there may be more than FAMILY_MAX. Errors out where a removal would stumble over a
--- key of a child's queue.
-local function family_of(job_key, children)
+-- tied; nil where by `count` there may be more than FAMILY_MAX. Errors out where a removal would
+-- stumble over a key of a child's queue.
+local function family_of(job_key, children, count)
   local found, is_known, is_checked = {job_key}, {[job_key] = true}, {}
-  local at, count = 1, 0
+  local at, counted = 1, 0
   while at <= #found do
-    count = count + count_children(found[at])
-    if count > FAMILY_MAX then
+    counted = counted + count(found[at])
+    if counted > FAMILY_MAX then
       return nil
     end
     for _, child_key in ipairs(children(found[at])) do
@@ -93,7 +98,7 @@ local function family_trouble(job_key, with_children)
   if is_locked(job_key) then
     return 'locked'
   end
-  local family = with_children and family_of(job_key, children_of) or {}
+  local family = with_children and family_of(job_key, children_of, count_children) or {}
   if with_children and #family == 0 then
     return 'too-many'
   end
