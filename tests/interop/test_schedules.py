@@ -185,9 +185,10 @@ def test_64_limit_is_kept(stage: Stage, repeat: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("repeat", [{"every": 1000}, {"pattern": "* * * * * *"}], ids=str)
 def test_65_no_job_follows_beyond_the_end(stage: Stage, repeat: dict[str, Any]) -> None:
-    end_ms = stage.client.time()[0] * 1000 + 2000
-    stage.upsert(repeat | {"endDate": end_ms})
-    with stage.work():
+    with stage.work() as run:
+        run.wait_for("worker-started")  # Or the end may come before the first claim.
+        end_ms = stage.client.time()[0] * 1000 + 2000
+        stage.upsert(repeat | {"endDate": end_ms})
         until(lambda: stage.client.time()[0] * 1000 > end_ms + 1000)
     assert stage.ended()
     assert stage.client.zcard(f"{stage.base}delayed") == 0

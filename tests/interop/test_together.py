@@ -173,7 +173,7 @@ def test_node_worker_gets_a_new_job_while_torils_children_are_busy(
         waited.append(job["processedOn"] - job["timestamp"])
 
     assert [start["name"] for start in node.call("startedJobs")] == ["nothing"] * 10
-    assert max(waited) < 200
+    assert max(waited) < 2000, "only its poll, a minute later, would have found the job"
     toril_worker.process.kill()
 
 
