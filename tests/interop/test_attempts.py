@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 QUEUE = "attempts"
-SLACK_MS = 1000
+SLACK_MS = 3000
 """For scheduling on a busy machine."""
 
 CLOCK_MS = 2

@@ -96,7 +96,7 @@ def test_44_limit_that_node_sets_spaces_torils_starts(
 
     starts = [at_ms for at_ms, _by in starts_of(redis_client, queue.name, ids)]
     gaps_ms = [later - sooner for sooner, later in pairwise(starts)]
-    assert all(500 - CLOCK_MS <= gap_ms < 1500 for gap_ms in gaps_ms)
+    assert all(500 - CLOCK_MS <= gap_ms < 4000 for gap_ms in gaps_ms)
 
 
 def test_45_job_that_holds_the_queue_goes_back_to_the_front(
