@@ -23,13 +23,14 @@ PROCESSORS = "tests.interop.processors:processors"
 BOTH_MAJORS = pytest.mark.parametrize("node", [6, 5], indirect=True, ids=["v6", "v5"])
 """Runs a test that uses `node` against BullMQ 6 and against 5."""
 
-BOTH_MAJORS_IN_FULL = pytest.mark.parametrize(
-    "node",
-    [6, pytest.param(5, marks=pytest.mark.slow)],
-    indirect=True,
-    ids=["v6", "v5"],
-)
-"""Likewise, against 5 in the full suite only: for tests that wait."""
+SIX_AND_SLOWLY_FIVE = [
+    pytest.param(6, id="v6"),
+    pytest.param(5, id="v5", marks=pytest.mark.slow),
+]
+"""Parameters for 6, and for 5 in the full suite only."""
+
+BOTH_MAJORS_IN_FULL = pytest.mark.parametrize("node", SIX_AND_SLOWLY_FIVE, indirect=True)
+"""As `BOTH_MAJORS`, against 5 in the full suite only: for tests that wait."""
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.interop.conftest import PROCESSORS
+from tests.interop.conftest import PROCESSORS, SIX_AND_SLOWLY_FIVE
 from tests.interop.node import NodeDriver, require_node
 from tests.support.servers import RedisServer
 from tests.support.toril import TorilRun
@@ -63,7 +63,7 @@ class Ended:
         return [later - sooner for sooner, later in itertools.pairwise(starts)]
 
 
-@pytest.fixture(scope="module", params=[6, 5], ids=["v6", "v5"])
+@pytest.fixture(scope="module", params=SIX_AND_SLOWLY_FIVE)
 def ended(request: pytest.FixtureRequest) -> Iterator[dict[str, Ended]]:
     """Job id → what is left of it."""
     require_node()

@@ -232,7 +232,7 @@ def test_41_four_workers_make_one_sweep_a_period(
     assert min(gaps_ms) > period_ms - 5
 
 
-@pytest.mark.parametrize("killed", ["node", "toril"])
+@pytest.mark.parametrize("killed", ["node", pytest.param("toril", marks=pytest.mark.slow)])
 def test_49_delayed_job_starts_though_a_worker_that_waited_for_it_died(
     queue: Queue,
     toril_run: Callable[..., TorilRun],

@@ -53,7 +53,7 @@ def test_5_idle_toril_is_woken_by_a_delayed_job(node: NodeDriver, queue_name: st
     assert 500 <= job["processedOn"] - job["timestamp"] < 1500
 
 
-@BOTH_MAJORS
+@BOTH_MAJORS_IN_FULL
 @pytest.mark.usefixtures("toril_worker")
 @pytest.mark.parametrize("removed", [True, False])
 def test_17_nodes_wait_until_finished_learns_how_the_job_ended(
@@ -70,7 +70,7 @@ def test_17_nodes_wait_until_finished_learns_how_the_job_ended(
         node.call("waitUntilFinished", queue=queue_name, id=bad)
 
 
-@BOTH_MAJORS
+@BOTH_MAJORS_IN_FULL
 def test_3_4_jobs_run_in_bullmqs_order(
     node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun]
 ):
@@ -213,7 +213,7 @@ def test_46_47_paused_queue_is_left_alone_until_it_is_resumed(
     assert toril_worker.process.poll() is None
 
 
-@BOTH_MAJORS
+@BOTH_MAJORS_IN_FULL
 def test_2_hundred_jobs_run_in_the_order_of_addition(
     node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun]
 ):
@@ -244,7 +244,7 @@ def test_6_jobs_due_in_the_same_millisecond_run_in_the_order_of_addition(
     assert [event["jobId"] for event in seen if event["event"] == "active"] == ids
 
 
-@BOTH_MAJORS
+@BOTH_MAJORS_IN_FULL
 def test_71_queue_events_sees_every_step_with_bullmqs_fields(
     node: NodeDriver, queue_name: str, toril_run: Callable[..., TorilRun]
 ):

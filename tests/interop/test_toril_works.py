@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.interop.conftest import PROCESSORS
+from tests.interop.conftest import PROCESSORS, SIX_AND_SLOWLY_FIVE
 from tests.interop.node import NodeDriver, require_node
 from tests.interop.scenarios import SCENARIOS, Left, add_all, left_by
 from tests.support.servers import RedisServer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import redis
 
 
-@pytest.fixture(scope="module", params=[6, 5], ids=["v6", "v5"])
+@pytest.fixture(scope="module", params=SIX_AND_SLOWLY_FIVE)
 def both(request: pytest.FixtureRequest) -> tuple[Left, Left]:
     """What Node's worker left, and what toril left, on a server that knows no script yet."""
     require_node()
