@@ -179,6 +179,21 @@ def test_circle_of_children_ends(lane: Lane, queue: Queue) -> None:
     assert lane.client.exists(lane.key("p"))
 
 
+def test_child_without_a_queue_is_passed_over(lane: Lane, queue: Queue) -> None:
+    parent(lane)
+    child(lane, "a")
+    lane.client.sadd(lane.key("p:dependencies"), "nonsense")
+    assert job(queue, "p").remove_unprocessed_children() == 1
+
+
+def test_children_that_have_ended_do_not_count_against_the_bound(lane: Lane, queue: Queue) -> None:
+    parent(lane)
+    child(lane, "a")
+    ended = {lane.key(f"c{number}"): "1" for number in range(10_001)}
+    lane.client.hset(lane.key("p:processed"), mapping=ended)
+    assert job(queue, "p").remove_unprocessed_children() == 1
+
+
 def test_too_many_descendants_are_refused(lane: Lane, queue: Queue) -> None:
     parent(lane)
     lane.client.sadd(lane.key("p:dependencies"), *(lane.key(f"c{n}") for n in range(10_001)))

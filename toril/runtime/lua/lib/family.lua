@@ -43,7 +43,7 @@ end
 
 local function has_failed(job_key)
   local base, id = split_key(job_key)
-  return base and type(redis.pcall('ZSCORE', base .. 'failed', id)) == 'string'
+  return type(redis.pcall('ZSCORE', base .. 'failed', id)) == 'string'
 end
 
 -- Full keys of the children that are still to be processed, nobody processes, and have not failed.
@@ -51,7 +51,7 @@ local function idle_children_of(job_key)
   local found = {}
   local waited_for = redis.pcall('SMEMBERS', job_key .. ':dependencies')
   for _, key in ipairs(waited_for.err and {} or waited_for) do
-    if not is_locked(key) and not has_failed(key) then
+    if split_key(key) and not is_locked(key) and not has_failed(key) then
       found[#found + 1] = key
     end
   end
