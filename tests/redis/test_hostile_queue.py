@@ -127,6 +127,10 @@ METHODS: dict[str, Callable[[Queue], Any]] = {
     "remove_deduplication_key": lambda q: q.remove_deduplication_key("x"),
     "add_job_log": lambda q: q.add_job_log("in-wait", "line"),
     "update_job_progress": lambda q: q.update_job_progress("in-wait", 5),
+    "get_dependencies": lambda q: q.get_dependencies("in-wait"),
+    "get_dependencies_count": lambda q: q.get_dependencies_count("in-wait"),
+    "get_deduplication_job_id": lambda q: q.get_deduplication_job_id("x"),
+    "export_prometheus_metrics": lambda q: q.export_prometheus_metrics(),
 }
 
 
@@ -153,6 +157,10 @@ JOB_METHODS: dict[str, Callable[[Queue], Any]] = {
     "unprocessed_children": lambda q: job(q).unprocessed_children(),
     "failed_children": lambda q: job(q).failed_children(),
     "remove_deduplication_key": lambda q: job(q).remove_deduplication_key(),
+    "get_dependencies": lambda q: job(q).get_dependencies(),
+    "get_dependencies_count": lambda q: job(q).get_dependencies_count(),
+    "remove_child_dependency": lambda q: job(q).remove_child_dependency(),
+    "remove_unprocessed_children": lambda q: job(q).remove_unprocessed_children(),
 }
 
 SEVERAL_STEPS = {"cancel", "remove", "obliterate", "wait", "add_bulk", "iter_jobs"}

@@ -30,8 +30,8 @@ local function recover(base, id, now_ms, max_stalled)
   end
   local fields = redis.pcall('HMGET', base .. id, 'stc', 'rjk', 'ats', 'pb')
   local is_job = not fields.err and redis.call('EXISTS', base .. id) == 1
-  local is_locked = type(redis.pcall('GET', base .. id .. ':lock')) == 'string'
-  if is_job and is_locked or redis.call('LREM', base .. 'active', 1, id) == 0 or not is_job then
+  local is_held = type(redis.pcall('GET', base .. id .. ':lock')) == 'string'
+  if is_job and is_held or redis.call('LREM', base .. 'active', 1, id) == 0 or not is_job then
     return false
   end
   local stalls = stored_count(fields[1]) + 1
