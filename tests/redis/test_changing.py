@@ -220,12 +220,36 @@ def test_changed_delay_counts_from_now(lane: Lane) -> None:
     assert lane.scores("marker") == {"1": lane.now_ms + 1000}
 
 
+def test_job_delayed_to_the_time_it_has_comes_after_itself(lane: Lane) -> None:
+    """As with BullMQ: its old place is looked at like any other's."""
+    lane.delay("1", lane.now_ms + 1000)
+    lane.run(change_job_delay(lane.base, "1", 1000, now_ms=lane.now_ms))
+    assert lane.scores("delayed") == {"1": (lane.now_ms + 1000) * 4096 + 1}
+
+
+def test_job_in_two_places_is_changed_where_it_is_looked_for(lane: Lane) -> None:
+    """An iteration that was promoted and ended before its time, and was scheduled again."""
+    lane.delay("1", lane.now_ms + 1000)
+    lane.client.zadd(lane.key("completed"), {"1": lane.now_ms})
+    lane.client.zadd(lane.key("failed"), {"1": lane.now_ms})
+
+    words = [
+        lane.run(change_job_delay(lane.base, "1", 5000, now_ms=lane.now_ms)),
+        lane.run(promote_job(lane.base, "1")),
+        lane.run(retry_job(lane.base, "1", "failed")),
+        lane.run(retry_job(lane.base, "1", "failed")),
+    ]
+
+    assert words == ["done", "done", "done", "completed"]
+    assert lane.ids("delayed") == lane.ids("failed") == []
+
+
 @pytest.mark.parametrize(
     ("opts", "keep", "left"),
     [
         ("{}", None, ["old", "new"]),
         ('{"kl":1}', None, ["new"]),
-        ('{"kl":0}', None, []),
+        ('{"kl":0}', None, ["old", "new"]),
         ('{"kl":5}', 1, ["new"]),
         ("{}", 0, []),
         ("nonsense", None, ["old", "new"]),

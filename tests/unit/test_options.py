@@ -64,6 +64,7 @@ def test_keep_rules_are_normalised(name, stored, expected):
 def test_short_names_and_flags_are_read():
     opts = parse_opts(b'{"kl":2,"stackTraceLimit":0,"lifo":true}')
     assert (opts.keep_logs, opts.stack_trace_limit, opts.lifo) == (2, 0, True)
+    assert parse_opts(b'{"kl":0}').keep_logs is None
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ class JobOpts:
         backoff: None retries at once.
         remove_on_complete: None leaves it to the worker's own rule; likewise `remove_on_fail`.
         lifo: an immediate retry goes to the front.
-        keep_logs: log lines that stay; None keeps all.
+        keep_logs: log lines that stay; None keeps all, and so does 0 as BullMQ reads it.
         stack_trace_limit: stack traces that stay on the job; None keeps all.
     """
 
@@ -180,7 +180,7 @@ def parse_opts(raw: bytes) -> JobOpts:
         remove_on_complete=_keep_rule(stored.remove_on_complete),
         remove_on_fail=_keep_rule(stored.remove_on_fail),
         lifo=bool(stored.lifo),
-        keep_logs=_optional_count(stored.keep_logs),
+        keep_logs=_optional_count(stored.keep_logs) or None,
         stack_trace_limit=_optional_count(stored.stack_trace_limit),
     )
 

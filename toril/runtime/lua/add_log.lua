@@ -1,6 +1,6 @@
 #!lua
 -- Adds a line to a job's log; the newest so many stay as the caller says, else as the job's option
--- `keepLogs` does.
+-- `keepLogs` does, of which 0 is no limit, as in BullMQ.
 --
 -- KEYS[1]  base
 -- ARGV     now_ms (unused), nonce, name of the request, id, line, keep_logs or ''
@@ -27,6 +27,7 @@ local keep = tonumber(ARGV[6])
 if not keep then
   local ok, opts = pcall(cjson.decode, redis.call('HGET', base .. id, 'opts') or '')
   keep = ok and type(opts) == 'table' and stored_number(opts.kl)
+  keep = keep and keep >= 1 and keep
 end
 
 redis.call('RPUSH', key, ARGV[5])

@@ -20,12 +20,12 @@ if before then
   return before
 end
 check_shape(base, 'delayed', 'marker', 'events', 'meta')
-local state = state_of(base, id)
+local state = state_towards(base, id, 'delayed')
 if state ~= 'delayed' then
   return state
 end
 redis.call('HLEN', base .. id)
 
-redis.call('ZREM', base .. 'delayed', id)
+-- Where it stands counts for its new place, too: it comes after itself.
 delay_job(base, id, now_ms, tonumber(ARGV[5]))
 return remember_reply(base, ARGV[2], ARGV[3], 'done')

@@ -19,7 +19,7 @@ if before then
   return before
 end
 check_shape(base, 'delayed', 'wait', 'prioritized', 'marker', 'events', 'meta', 'pc')
-local state = state_of(base, id)
+local state = state_towards(base, id, 'delayed')
 if state ~= 'delayed' then
   return state
 end

@@ -24,7 +24,7 @@ end
 check_shape(
   base, 'completed', 'failed', 'wait', 'prioritized', 'marker', 'events', 'meta', 'pc', 'delayed'
 )
-local state = state_of(base, id)
+local state = state_towards(base, id, wanted)
 if state ~= wanted then
   return state
 end

@@ -22,3 +22,12 @@ local function state_of(base, id)
   end
   return 'unknown'
 end
+
+-- As `state_of`, but a job that stands in the set `wanted` too is in it: an iteration that ended
+-- early, and was scheduled again, stands in two.
+local function state_towards(base, id, wanted)
+  if redis.call('EXISTS', base .. id) == 1 and redis.call('ZSCORE', base .. wanted, id) then
+    return wanted
+  end
+  return state_of(base, id)
+end
