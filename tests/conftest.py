@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "servers(kind, ...): server kinds this test runs against")
     config.addinivalue_line("markers", "entries(number, ...): of the interop checklist")
     for name in [name for name in os.environ if name.startswith("TORIL_")]:
-        if name not in {"TORIL_REQUIRE", "TORIL_CHAOS_SEED"}:
+        if name not in {"TORIL_REQUIRE", "TORIL_CHAOS_SEED", "TORIL_DIFFERENTIAL_SEED"}:
             del os.environ[name]
 
 

@@ -12,6 +12,7 @@ import { Administration } from "./administration.js";
 import { Board } from "./board.js";
 import { Observers } from "./observers.js";
 import { Producers } from "./producers.js";
+import { Replay } from "./replay.js";
 import { Workers } from "./workers.js";
 
 const [socketPath, major] = process.argv.slice(2);
@@ -25,6 +26,7 @@ const rooms = [
   new Observers(bullmq, connection, producers),
   new Administration(bullmq, producers),
   new Board(producers),
+  new Replay(bullmq, connection, producers),
 ];
 
 /** Close everything that was opened; the next test starts from nothing. */
