@@ -142,6 +142,25 @@ def test_long_queue_is_drained_in_several_calls(lane: Lane, queue: Queue) -> Non
     assert len(job_keys(lane)) == 3000
 
 
+def test_parents_elsewhere_are_released_in_the_order_of_bullmqs_drain(
+    lane: Lane, queue: Queue
+) -> None:
+    """Waiting children go first, then delayed ones, then prioritized ones."""
+    there = "bull:other:"
+    for name in ("delayed", "prioritized", "wait"):
+        lane.client.hset(f"{there}of-{name}", "name", "parent")
+        lane.client.zadd(f"{there}waiting-children", {f"of-{name}": 1})
+        lane.client.sadd(f"{there}of-{name}:dependencies", lane.key(name[0]))
+    lane.prioritize("p", 1, parentKey=f"{there}of-prioritized")
+    lane.delay("d", lane.now_ms, parentKey=f"{there}of-delayed")
+    lane.wait("w", parentKey=f"{there}of-wait")
+
+    queue.drain(delayed=True)
+
+    released = lane.client.lrange(f"{there}wait", 0, -1)
+    assert released == [b"of-wait", b"of-delayed", b"of-prioritized"]
+
+
 def test_next_jobs_of_schedules_are_not_drained(lane: Lane, queue: Queue) -> None:
     for number in range(5):
         job_id = f"repeat:tick{number}:{lane.now_ms}"

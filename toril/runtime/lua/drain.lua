@@ -65,8 +65,8 @@ end
 
 drain_list('wait')
 drain_list('paused')
-drain_set('prioritized')
 if ARGV[2] == 'delayed' then
   drain_set('delayed')
 end
+drain_set('prioritized')
 return {budget == 0 and 'more' or 'done', stood}
