@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toril.call import Call, Outcome
+from toril.sandbox.allow import Allow
 from toril.sandbox.launcher import Zygote, ZygoteSpec
 from toril.sandbox.levels import Level
 from toril.sandbox.limits import Limits
@@ -168,6 +169,7 @@ def call_of(name: str, data: Any = None, *, raw: bytes | None = None, **header: 
 def spec_of(processor: str, *, folder: Path | None = None, **changes: Any) -> ZygoteSpec:
     names = {"env_names", "threads", "nice", "level", "working_directory", "import_in", "preload_s"}
     names |= {"backoff"}
+    names |= {"allow", "waive"}
     limits = {name: value for name, value in changes.items() if name not in names}
     return ZygoteSpec(
         queue="cattle",
@@ -176,7 +178,8 @@ def spec_of(processor: str, *, folder: Path | None = None, **changes: Any) -> Zy
         limits=Limits(**({"timeout_s": 30.0} | limits)),
         python_path=[str(folder or ROOT), *sys.path],
         working_directory=str(changes.get("working_directory", ROOT)),
-        env_names=changes.get("env_names", ()),
+        allow=changes.get("allow", Allow(env=changes.get("env_names", ()))),
+        waive=changes.get("waive", ()),
         threads=changes.get("threads", 1),
         nice=changes.get("nice", 5),
         import_in=changes.get("import_in", "zygote"),

@@ -10,6 +10,7 @@ import pytest
 from toril.errors import InvalidInput
 from toril.runtime.limiter import RateLimit
 from toril.runtime.options import KEEP_ALL, KeepRule
+from toril.sandbox.allow import Allow
 from toril.sandbox.levels import Level
 from toril.sandbox.limits import Limits
 from toril.supervisor.cli import _parser
@@ -40,13 +41,13 @@ def test_every_flag_arrives():
     assert (found.prefix, found.drain_timeout_ms, found.until_empty) == ("p", 60_000, True)
     assert (queue.concurrency, queue.lock_ms, queue.stalled_interval_ms) == (4, 20_000, 5_000)
     assert queue.rate_limit == RateLimit(200, 60_000, 10)
-    assert (queue.max_crashes, queue.on_crash, queue.env) == (2, "fail", ("A", "B"))
     assert (queue.listeners, queue.listener_timeout_s) == ("app:heard", 2)
     assert queue.backoff == "app:waits"
     assert found.worker_name == "one"
     assert (queue.max_started_attempts, queue.metrics_size) == (7, 60)
     assert queue.keep_completed == KeepRule(1000, age_s=86_400)
     assert queue.keep_failed == KeepRule(0)
+    assert (queue.max_crashes, queue.on_crash, queue.allow.env) == (2, "fail", ("A", "B"))
     limits = queue.limits
     assert (limits.timeout_s, limits.memory_bytes, limits.max_jobs) == (300, 2**29, 9)
     assert (limits.result_bytes, limits.output_bytes) == (2**21, 2**16)
@@ -134,10 +135,10 @@ def test_keep_rule_is_a_number_an_age_or_both(rule, expected):
     [
         ({"metrics_size": -1}, "metrics_size is -1; expected at least 0"),
         ({"name": "a:b"}, "a-b"),
-        ({"level": Level.RESTRICTED}, "not built yet"),
+        ({"level": Level.STRICT}, "not built yet"),
         ({"max_stalled": -1}, "max_stalled is -1; expected at least 0"),
         ({"limits": Limits(memory_bytes=2**20)}, "memory_bytes is 1 MiB; expected at least 16 MiB"),
-        ({"env": ("A=1",)}, "env gives 'A' a value"),
+        ({"allow": Allow(env=("A=1",))}, "env gives 'A' a value"),
     ],
 )
 def test_a_queue_is_checked_whoever_fills_it_in(changed, words):

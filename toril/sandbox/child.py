@@ -55,8 +55,9 @@ def main(plan: Plan, processor: Processor | None) -> NoReturn:
     """
     step = ""
     try:
-        for step, act in confine.steps(plan):  # noqa: B007 - the name is for the fault's report
-            act()
+        for taken in confine.steps(plan):
+            step = taken.name
+            taken.act(plan)
         step = "import"
         found = processor or preload.resolve(plan.code, has_hidden=plan.has_hidden)
         step = "setup"

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING
 
 import setproctitle
 
-from toril.sandbox import proc
+from toril.sandbox import levels, proc
 from toril.sandbox.limits import Limits, apply_rlimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from toril.sandbox.levels import Level
     from toril.sandbox.named import UserCode
+    from toril.sandbox.wall import Wall
 
 DATA_FD = 3
 """Where every child has its data socket."""
@@ -56,7 +58,8 @@ class Plan:
         slot: the child's place in its pool, for the process title.
         limits: what it may use.
         nice: how far it steps back behind the supervisor.
-        working_directory: where processors run.
+        working_directory: where processors run: from `restricted` up the child's own.
+        wall: what the zygote prepared for this level.
         zygote_pid: its parent; it dies with it.
         code: what its calls are given to.
         has_hidden: variables of the supervisor's environment were kept from it.
@@ -69,6 +72,7 @@ class Plan:
     limits: Limits
     nice: int
     working_directory: str
+    wall: Wall
     zygote_pid: int
     code: UserCode
     has_hidden: bool
@@ -84,24 +88,24 @@ class Plan:
         return f"toril: {self.queue} child {self.slot}"
 
 
-def steps(plan: Plan) -> list[tuple[str, Callable[[], None]]]:
-    """(name, step) in the order in which they have to be taken."""
-    return [
-        ("file descriptors", lambda: _take_fds(plan)),
-        ("session", os.setsid),
-        ("death signal", lambda: proc.die_with_parent(plan.zygote_pid, signal.SIGKILL)),
-        ("orphans", proc.adopt_orphans),
-        ("standard streams", open_streams),
-        ("signals", reset_signals),
-        ("stack", answer_stack_asks),
-        ("working directory", lambda: _settle_in(plan.working_directory)),
-        ("out-of-memory score", _volunteer_for_oom),
-        ("limits", lambda: apply_rlimits(plan.limits, proc.data_bytes())),
-        ("priority", lambda: _step_back(plan.nice)),
-        ("garbage collector", gc.enable),
-        ("random numbers", _reseed),
-        ("title", lambda: setproctitle.setproctitle(plan.title)),
-    ]
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that is done to a fresh fork.
+
+    Attributes:
+        name: what a fault report says.
+        act: does it; any exception ends the child.
+        levels: where it is taken.
+    """
+
+    name: str
+    act: Callable[[Plan], object]
+    levels: frozenset[Level] = levels.ALL
+
+
+def steps(plan: Plan) -> list[Step]:
+    """The steps of the plan's level, in the order in which they have to be taken."""
+    return [step for step in STEPS if plan.wall.level in step.levels]
 
 
 def reset_signals() -> None:
@@ -205,3 +209,23 @@ def _reseed() -> None:
     module = sys.modules.get("numpy.random")
     if module is not None:
         module.seed()
+
+
+STEPS = (
+    Step("file descriptors", _take_fds),
+    Step("session", lambda _: os.setsid()),
+    Step("death signal", lambda plan: proc.die_with_parent(plan.zygote_pid, signal.SIGKILL)),
+    Step("orphans", lambda _: proc.adopt_orphans()),
+    Step("standard streams", lambda _: open_streams()),
+    Step("signals", lambda _: reset_signals()),
+    Step("stack", lambda _: answer_stack_asks()),
+    Step("working directory", lambda plan: _settle_in(plan.working_directory)),
+    Step("out-of-memory score", lambda _: _volunteer_for_oom()),
+    Step("limits", lambda plan: apply_rlimits(plan.limits, proc.data_bytes())),
+    Step("priority", lambda plan: _step_back(plan.nice)),
+    Step("garbage collector", lambda _: gc.enable()),
+    Step("random numbers", lambda _: _reseed()),
+    Step("title", lambda plan: setproctitle.setproctitle(plan.title)),
+)
+"""Every step there is, in order. What needs a privilege comes before what gives it up, and what
+filters system calls comes last, because each step before it needs some."""

@@ -48,7 +48,7 @@ def launch(spec: ZygoteSpec) -> Launched:
             "Run the event loop in the main thread: the kernel ends a zygote with the thread "
             "that started it",
         )
-    env = environment.build(os.environ, spec.env_names, spec.threads)
+    env = environment.build(os.environ, spec.allow.env, spec.threads)
     with ExitStack() as ours, ExitStack() as theirs:
         try:
             channel, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -72,7 +72,7 @@ def launch(spec: ZygoteSpec) -> Launched:
 
 def orders(spec: ZygoteSpec) -> dict[str, Any]:
     """The first message to a zygote."""
-    env = environment.build(os.environ, spec.env_names, spec.threads)
+    env = environment.build(os.environ, spec.allow.env, spec.threads)
     return {
         "supervisor_pid": os.getpid(),
         "queue": spec.queue,
@@ -80,6 +80,9 @@ def orders(spec: ZygoteSpec) -> dict[str, Any]:
         "import_in": spec.import_in,
         "has_hidden": environment.has_hidden(os.environ, env),
         "level": spec.level.value,
+        "allow": spec.allow.as_message(),
+        "waive": sorted(spec.waive),
+        "work_root": "",
         "limits": asdict(spec.limits),
         "python_path": [str(Path(entry).absolute()) for entry in spec.python_path],
         "working_directory": spec.working_directory,

@@ -7,12 +7,13 @@ import os
 import signal
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from toril.call import Verdict
 from toril.errors import ProcessorImportError, SandboxUnavailable
 from toril.sandbox import control
+from toril.sandbox.allow import Allow
 from toril.sandbox.capture import Capture
 from toril.sandbox.deaths import Death, signal_name
 from toril.sandbox.descriptors import close_all, pairs
@@ -43,7 +44,8 @@ class ZygoteSpec:
         limits: what each child may use.
         python_path: import path of the supervisor.
         working_directory: where processors run.
-        env_names: variables that are let through, beyond the fixed few.
+        allow: what processors may have beyond what every child has.
+        waive: mechanisms of the level whose absence is accepted.
         threads: threads that numeric libraries may start in a child.
         nice: how far children step back behind the supervisor.
         import_in: `zygote`, once for all children, or `child`, in each for itself: for modules
@@ -59,7 +61,8 @@ class ZygoteSpec:
     limits: Limits
     python_path: list[str]
     working_directory: str
-    env_names: tuple[str, ...] = ()
+    allow: Allow = field(default_factory=Allow)
+    waive: tuple[str, ...] = ()
     threads: int = 1
     nice: int = 5
     import_in: Literal["zygote", "child"] = "zygote"

@@ -15,13 +15,20 @@ class Level(enum.Enum):
     STRICT = "strict"
 
 
+ALL = frozenset(Level)
+WALLED = frozenset({Level.RESTRICTED, Level.STRICT})
+"""Levels with a wall: what the kernel holds a child to, whatever code runs in it."""
+
+BUILT = frozenset({Level.PROCESS})
+
+
 def require(level: Level) -> None:
     """Refuse a level that this version cannot enforce.
 
     Raises:
         SandboxUnavailable: it names the level and the remedy.
     """
-    if level is not Level.PROCESS:
+    if level not in BUILT:
         raise SandboxUnavailable(
             f'level "{level.value}" cannot be enforced: this version of toril does not have it yet',
             'Use level = "process" (--level process), which guards against crashes, leaks and '

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import setproctitle
 
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox import child, confine, control, preload, proc, tree
+from toril.sandbox import child, confine, control, preload, proc, tree, wall
+from toril.sandbox.allow import Allow
 from toril.sandbox.levels import Level, require
 from toril.sandbox.limits import Limits
 from toril.sandbox.named import UserCode
@@ -56,7 +57,8 @@ def main(channel: socket.socket) -> int:
 
 
 def _prepare(channel: socket.socket, orders: Message) -> _Zygote:
-    require(Level(orders["level"]))
+    wants = _wants(orders)
+    require(wants.level)
     _reserve_low_fds()
     sys.path[:] = orders["python_path"] + [
         entry for entry in sys.path if entry not in orders["python_path"]
@@ -76,7 +78,18 @@ def _prepare(channel: socket.socket, orders: Message) -> _Zygote:
     gc.collect()
     gc.freeze()
     gc.disable()
-    return _Zygote(channel, orders, processor, shared_fds)
+    return _Zygote(channel, orders, _Prepared(processor, shared_fds, wall.build(wants)))
+
+
+def _wants(orders: Message) -> wall.Wants:
+    return wall.Wants(
+        level=Level(orders["level"]),
+        allow=Allow.from_message(orders["allow"]),
+        waive=frozenset(orders["waive"]),
+        processor=orders["code"]["path"],
+        python_path=orders["python_path"],
+        work_root=orders["work_root"],
+    )
 
 
 def _reserve_low_fds() -> None:
@@ -108,6 +121,15 @@ _LAST_S = 10
 """From the supervisor's death to ours at the latest; chosen: five times the longest sweep."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What all children have in common: processor, read-only files it holds open, wall."""
+
+    processor: Processor | None
+    shared_fds: list[int]
+    wall: wall.Wall
+
+
 @dataclass(slots=True)
 class _Forked:
     number: int
@@ -115,25 +137,19 @@ class _Forked:
 
 
 class _Zygote:
-    def __init__(
-        self,
-        channel: socket.socket,
-        orders: Message,
-        processor: Processor | None,
-        shared_fds: list[int],
-    ) -> None:
+    def __init__(self, channel: socket.socket, orders: Message, prepared: _Prepared) -> None:
         self._channel = channel
         self._orders = orders
         self._limits = Limits(**orders["limits"])
-        self._processor = processor
-        self._shared_fds = shared_fds
+        self._prepared = prepared
         self._children: dict[int, _Forked] = {}
         self._poll = select.poll()
 
     @property
     def hears(self) -> list[str] | None:
         """Events that its listeners take; None where that is not known yet, or it has none."""
-        return list(self._processor.hears) if self._processor is not None else None
+        processor = self._prepared.processor
+        return list(processor.hears) if processor is not None else None
 
     def serve(self) -> int:
         """Fork and bury until the supervisor says stop, or is gone."""
@@ -169,7 +185,7 @@ class _Zygote:
         if pid == 0:
             # Its number will be another file's: a collected socket object must not close that.
             self._channel.detach()
-            child.main(plan, self._processor)
+            child.main(plan, self._prepared.processor)
         pidfd = os.pidfd_open(pid)
         self._children[pidfd] = _Forked(message["number"], pid)
         self._poll.register(pidfd, select.POLLIN)
@@ -183,10 +199,11 @@ class _Zygote:
             limits=self._limits,
             nice=self._orders["nice"],
             working_directory=self._orders["working_directory"],
+            wall=self._prepared.wall,
             zygote_pid=os.getpid(),
             code=UserCode(**self._orders["code"]),
             has_hidden=self._orders["has_hidden"],
-            shared_fds=self._shared_fds,
+            shared_fds=self._prepared.shared_fds,
             data_fd=data_fd,
             stdout_fd=stdout_fd,
             stderr_fd=stderr_fd,

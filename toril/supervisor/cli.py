@@ -15,7 +15,7 @@ from toril import __version__
 from toril.errors import InvalidInput, TorilError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _VERBS = {
     "run": "toril.supervisor.run",
@@ -108,7 +108,7 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     add("--max-stalled", default="1", metavar="N", help="recoveries before a job fails; default: 1")
     add("--rate-limit", metavar="N/T", help="such as 200/60s, over all workers of the queue")
     add("--burst", metavar="N", help="tokens a full bucket holds; default: those of --rate-limit")
-    add("--level", default="process", help="isolation: process (restricted, strict: not yet built)")
+    add("--level", default="process", help="isolation: process or restricted (strict: not yet)")
     add("--timeout", metavar="T", help="of one attempt; default: 5m")
     add("--soft-timeout", metavar="T", help="SoftTimeout is raised in the processor; default: none")
     add("--cpu", metavar="T", help="CPU time of one attempt; default: no limit")
@@ -128,15 +128,28 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     add("--metrics", default="0", metavar="N", help="minutes of BullMQ metrics kept; default: 0")
     add("--max-crashes", default="3", metavar="N", help="child deaths before a job fails")
     add("--on-crash", default="retry", metavar="WHAT", help="retry or fail; default: retry")
-    add("--env", action="append", default=[], metavar="NAME", help="variable the processor may see")
     add("--backoff", metavar="MODULE:ATTRIBUTE", help="a mapping from name to back-off strategies")
     add("--listeners", metavar="MODULE:ATTRIBUTE", help="a mapping from event name to functions")
     add("--listener-timeout", default="10s", metavar="T", help="for one event; default: 10s")
+    _add_allow(add)
     add(
         "--drain-timeout", default="30s", metavar="T", help="for running jobs at stop; default: 30s"
     )
     add("--until-empty", action="store_true", help="stop when nothing is left to do here")
     add("--json", action="store_true", help="log lines as JSON")
+
+
+def _add_allow(add: Callable[..., object]) -> None:
+    """What processors may have, and which mechanisms may be missing."""
+    many: dict[str, Any] = {"action": "append", "default": []}
+    add("--env", **many, metavar="NAME", help="variable the processor may see")
+    add("--allow-read", **many, metavar="PATH", help="processors may read it, and all below it")
+    add("--allow-write", **many, metavar="PATH", help="processors may read and write below it")
+    add("--allow-network", action="store_true", help="processors may open TCP connections")
+    add("--allow-exec", action="store_true", help="processors may start other processes")
+    add("--allow-queue", **many, metavar="NAME", help="another queue that job.add() may add to")
+    add("--tmp-size", metavar="SIZE", help="of a child's work directory; default: 256MiB")
+    add("--waive", **many, metavar="NAME", help="go without this mechanism of the level")
 
 
 def _add_add(verbs: argparse._SubParsersAction[_Parser]) -> None:

@@ -13,6 +13,7 @@ from toril.runtime.embedded import url_of
 from toril.runtime.limiter import RateLimit
 from toril.runtime.options import KEEP_ALL, KeepRule
 from toril.runtime.retry import KEEP_EVERYTHING
+from toril.sandbox.allow import Allow
 from toril.sandbox.levels import Level
 from toril.sandbox.limits import Limits
 from toril.supervisor.settings import (
@@ -64,6 +65,7 @@ _FLAGS = {
     "threads": "threads",
     "timeout_s": "timeout",
     "worker_name": "name",
+    "tmp_size_bytes": "tmp_size",
 }
 """The name with which a setting's refusal begins → the flag that fills it."""
 
@@ -73,7 +75,7 @@ def main(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     with Log(as_json=options.json) as log:
         for queue in settings.queues:
-            if unset := tuple(name for name in queue.env if name not in os.environ):
+            if unset := tuple(name for name in queue.allow.env if name not in os.environ):
                 log(VariablesUnset(queue.name, unset))
         code, reason = supervise(settings, log)
         if reason:
@@ -112,10 +114,11 @@ def _settings(options: argparse.Namespace) -> Settings:
         threads=whole(options.threads, "--threads", 1),
         level=_level(options.level),
         limits=_limits(options),
-        env=tuple(options.env),
         backoff=options.backoff,
         listeners=options.listeners,
         listener_timeout_s=_seconds(options.listener_timeout, "--listener-timeout"),
+        allow=_allow(options),
+        waive=tuple(options.waive),
     )
     return Settings(
         redis=redis_url(options),
@@ -216,6 +219,22 @@ def _level(value: str) -> Level:
     except ValueError:
         names = ", ".join(level.value for level in Level)
         raise InvalidOption(f"--level is {value!r}; expected one of {names}") from None
+
+
+def _allow(options: argparse.Namespace) -> Allow:
+    return Allow(
+        read=tuple(os.path.abspath(path) for path in options.allow_read),  # noqa: PTH100 - text
+        write=tuple(os.path.abspath(path) for path in options.allow_write),  # noqa: PTH100 - text
+        network=("tcp",) if options.allow_network else (),
+        exec=options.allow_exec,
+        env=tuple(options.env),
+        queues=tuple(options.allow_queue),
+        **(
+            {"tmp_size_bytes": size_bytes(options.tmp_size, "--tmp-size")}
+            if options.tmp_size
+            else {}
+        ),
+    )
 
 
 def _limits(options: argparse.Namespace) -> Limits:

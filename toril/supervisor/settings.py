@@ -17,8 +17,9 @@ from toril.errors import InvalidOption
 from toril.runtime.connection import open_pool
 from toril.runtime.keys import check_prefix, check_queue_name
 from toril.runtime.retry import KEEP_EVERYTHING
+from toril.sandbox.allow import Allow
 from toril.sandbox.environment import check_names
-from toril.sandbox.levels import Level
+from toril.sandbox.levels import BUILT, Level
 from toril.sandbox.limits import Limits
 from toril.units import format_bytes, format_ms
 
@@ -78,10 +79,12 @@ class QueueSettings:
         metrics_size: minutes of BullMQ's metrics that are kept; 0: none.
         import_in: `zygote` imports the processor once, `child` in every child.
         threads: threads that numeric libraries may start in a child.
-        env: names of environment variables that the processor may see.
         backoff: `"module:attribute"`, a mapping from name to back-off strategies; None: none.
         listeners: `"module:attribute"`, a mapping from event name to functions; None: none.
         listener_timeout_s: longest time of a listener for one event.
+        level: how strongly children are isolated.
+        allow: what its processors may have, `env` included.
+        waive: mechanisms of the level whose absence on this host is accepted, by name.
     """
 
     name: str
@@ -103,10 +106,11 @@ class QueueSettings:
     threads: int = 1
     level: Level = Level.PROCESS
     limits: Limits = field(default_factory=Limits)
-    env: tuple[str, ...] = ()
     backoff: str | None = None
     listeners: str | None = None
     listener_timeout_s: float = 10.0
+    allow: Allow = field(default_factory=Allow)
+    waive: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
@@ -116,8 +120,8 @@ class QueueSettings:
                 level that is not built.
         """
         check_queue_name(self.name)
-        check_names(self.env)
-        _check_variables(self.env)
+        check_names(self.allow.env)
+        _check_variables(self.allow.env)
         _check_path("processor", self.processor)
         for what, path in (("backoff", self.backoff), ("listeners", self.listeners)):
             if path is not None:
@@ -211,10 +215,10 @@ def _check_path(what: str, path: str) -> None:
 
 
 def _check_level(level: Level) -> None:
-    if level is not Level.PROCESS:
+    if level not in BUILT:
         raise InvalidOption(
-            f"level is {level.value!r}; expected 'process', which guards against crashes, leaks "
-            "and loops and makes no security claim: the others are not built yet in this version"
+            f"level is {level.value!r}; expected 'restricted' or 'process': the level is not built "
+            "yet in this version"
         )
 
 
