@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
 
@@ -165,12 +165,21 @@ class RedisRefused(TorilError):
 
 
 class SandboxUnavailable(TorilError):
-    """A child could not be set up; `remedy` says what to do."""
+    """A child could not be set up; `remedy` says what to do.
 
-    def __init__(self, reason: str, remedy: str = "") -> None:
+    Attributes:
+        level: the level that cannot be enforced on this host, if that is the reason.
+        missing: names of the mechanisms that it lacks.
+    """
+
+    def __init__(
+        self, reason: str, remedy: str = "", *, level: str = "", missing: Sequence[str] = ()
+    ) -> None:
         super().__init__(f"{reason}. {remedy}" if remedy else reason)
         self.reason = reason
         self.remedy = remedy
+        self.level = level
+        self.missing = tuple(missing)
 
 
 class ProcessorImportError(SandboxUnavailable):

@@ -36,7 +36,7 @@ async def test_child_loads_nothing_it_does_not_need():
 async def test_child_inherits_its_socket_and_streams_only():
     found, _ = await look_inside()
 
-    assert found["fds"] == [0, 1, 2, 3, 4]
+    assert found["fds"] == [0, 1, 2, 3, 4, 5]
     assert found["stdin"] == "/dev/null"
 
 

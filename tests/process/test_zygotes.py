@@ -191,7 +191,7 @@ async def test_words_of_an_import_are_log_lines_of_the_queue_and_said_once(tmp_p
     assert (said.out, said.err) == ("", "")
 
 
-@pytest.mark.parametrize("level", [Level.RESTRICTED, Level.STRICT])
+@pytest.mark.parametrize("level", [Level.STRICT])
 async def test_level_that_is_not_built_is_refused(level):
     with pytest.raises(SandboxUnavailable, match="--level process"):
         await Zygote.start(spec_of(GOOD, level=level), Pen())

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import setproctitle
 
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox import confine, ends, preload, proc, strategies
+from toril.sandbox import confine, ends, preload, proc, strategies, workplace
 from toril.sandbox.frames import Frame, FrameType, encode
 from toril.sandbox.job import SandboxedJob
+from toril.sandbox.levels import WALLED
 from toril.sandbox.text import clean, clean_end, to_json
 from toril.sandbox.wire import Wire, listen_for_interrupts
 
@@ -39,11 +40,12 @@ _HEADER_LENGTH = struct.Struct("<I")
 _PEAK = struct.Struct("<Q")
 
 _exit = os._exit
-_chdir, _umask = os.chdir, os.umask
+_settle_in = confine.settle_in
+_empty = workplace.empty
 _active_threads = threading.active_count
 _set_title = setproctitle.setproctitle
 _restore_builtins = builtins.__dict__.update
-_forget_peak, _peak_bytes = proc.forget_peak, proc.peak_bytes
+_peak_bytes = proc.peak_bytes
 
 
 def main(plan: Plan, processor: Processor | None) -> NoReturn:
@@ -113,6 +115,8 @@ class _Child:
         self._processor = processor
         self._env = env
         self._wire = wire
+        self._is_walled = plan.wall.level in WALLED
+        self._peak = proc.Peak(confine.PEAK_FD)
         self._threads = _active_threads()
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
         self._builtin_names = dict(builtins.__dict__)
@@ -133,7 +137,7 @@ class _Child:
     def _attempt(self, frame: Frame) -> None:
         wire, sequence = self._wire, frame.sequence
         wire.begin(sequence)
-        knows_peak = _forget_peak()
+        knows_peak = self._peak.forget()
         end = self._end_of(frame)
         peak_bytes = _peak_bytes() if knows_peak else 0
         self._restore()
@@ -143,6 +147,9 @@ class _Child:
             frames.insert(0, (FrameType.LAST, leaves.encode()))
         wire.send_together(sequence, frames)
         wire.end()
+        if self._is_walled:
+            for _ in _empty(self._plan.working_directory):
+                pass
         _set_title(self._plan.title)
 
     def _end_of(self, frame: Frame) -> End:
@@ -202,8 +209,7 @@ class _Child:
         if sys.stdout.closed or sys.stderr.closed:
             confine.open_streams()
             self._streams = (sys.stdin, sys.stdout, sys.stderr)
-        _chdir(self._plan.working_directory)
-        _umask(0o077)
+        _settle_in(self._plan)
         self._listen()
 
     def _listen(self) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import setproctitle
 
-from toril.sandbox import levels, proc
+from toril.sandbox import capabilities, landlock, levels, proc, seccomp
 from toril.sandbox.limits import Limits, apply_rlimits
 
 if TYPE_CHECKING:
@@ -33,6 +33,15 @@ DATA_FD = 3
 
 STACK_FD = 4
 """Where every child writes its Python stack when it is asked for it."""
+
+PEAK_FD = 5
+"""Where every child resets its peak of memory, an opened file: behind a wall it could not be
+opened any more. As long as it is open the kernel keeps /proc/PID in memory, and the rule for it."""
+
+RULES_FD = 6
+"""Where a walled child has its Landlock rule set until it enters it."""
+
+LAST_FD = RULES_FD
 
 STACK_SIGNAL = signal.SIGRTMAX - 1
 """Asks a child for its Python stack; chosen: nothing known uses it, SIGUSR1 and 2 are the job's."""
@@ -58,7 +67,7 @@ class Plan:
         slot: the child's place in its pool, for the process title.
         limits: what it may use.
         nice: how far it steps back behind the supervisor.
-        working_directory: where processors run: from `restricted` up the child's own.
+        working_directory: where processors run: from `restricted` up the child's own, empty.
         wall: what the zygote prepared for this level.
         zygote_pid: its parent; it dies with it.
         code: what its calls are given to.
@@ -106,6 +115,12 @@ class Step:
 def steps(plan: Plan) -> list[Step]:
     """The steps of the plan's level, in the order in which they have to be taken."""
     return [step for step in STEPS if plan.wall.level in step.levels]
+
+
+def settle_in(plan: Plan) -> None:
+    """Where and how a processor begins: its directory, its mask for new files."""
+    os.umask(0o077)
+    os.chdir(plan.working_directory)
 
 
 def reset_signals() -> None:
@@ -168,11 +183,12 @@ def _take_fds(plan: Plan) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     for fd, target in ((null, 0), (plan.stdout_fd, 1), (plan.stderr_fd, 2)):
         os.dup2(fd, target)
-    keep = sorted(fd for fd in plan.shared_fds if fd > STACK_FD)
-    # Neither end is below 5: the zygote keeps those numbers taken.
+    keep = sorted(fd for fd in plan.shared_fds if fd > LAST_FD)
+    # Neither end is at or below the last: the zygote keeps those numbers taken.
     os.dup2(plan.data_fd, DATA_FD, inheritable=False)
     os.dup2(plan.stack_fd, STACK_FD, inheritable=False)
-    low = STACK_FD + 1
+    os.closerange(PEAK_FD, RULES_FD if plan.wall.files is not None else LAST_FD + 1)
+    low = LAST_FD + 1
     for fd in keep:
         os.closerange(low, fd)
         _reopen(fd)
@@ -188,9 +204,34 @@ def _reopen(fd: int) -> None:
     os.lseek(fd, position, os.SEEK_SET)
 
 
-def _settle_in(working_directory: str) -> None:
-    os.umask(0o077)
-    os.chdir(working_directory)
+def _own_workplace(plan: Plan) -> None:
+    """Temporary files go where they may be written; a cached answer is the zygote's."""
+    os.environ["TMPDIR"] = plan.working_directory
+    if (tempfile := sys.modules.get("tempfile")) is not None:
+        tempfile.__dict__["tempdir"] = None
+
+
+def _write_rules(plan: Plan) -> None:
+    """The rule set, while the zygote's descriptors are still open."""
+    files = plan.wall.files
+    if files is None:
+        return
+    own = ((plan.working_directory, landlock.WRITE), ("/proc/self", landlock.READ))
+    grants = [landlock.grant(path, rights) for path, rights in own]
+    os.dup2(
+        landlock.make_ruleset(files.rights, (*files.grants, *grants)), RULES_FD, inheritable=False
+    )
+
+
+def _enter_domain(plan: Plan) -> None:
+    if plan.wall.files is not None:
+        landlock.restrict(RULES_FD)
+        os.close(RULES_FD)
+
+
+def _filter_calls(plan: Plan) -> None:
+    if plan.wall.filter is not None:
+        seccomp.install(plan.wall.filter)
 
 
 def _volunteer_for_oom() -> None:
@@ -198,6 +239,14 @@ def _volunteer_for_oom() -> None:
     proc.set_dumpable(dumpable=True)
     with open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
         score.write(_OOM_SCORE)
+
+
+def _open_peak() -> None:
+    """Its number is the lowest free one, unless the child was not left one below it."""
+    fd = proc.open_peak()
+    if fd != PEAK_FD:
+        os.dup2(fd, PEAK_FD, inheritable=False)
+        os.close(fd)
 
 
 def _step_back(nice: int) -> None:
@@ -212,6 +261,7 @@ def _reseed() -> None:
 
 
 STEPS = (
+    Step("rules for files", _write_rules, levels.WALLED),
     Step("file descriptors", _take_fds),
     Step("session", lambda _: os.setsid()),
     Step("death signal", lambda plan: proc.die_with_parent(plan.zygote_pid, signal.SIGKILL)),
@@ -219,13 +269,19 @@ STEPS = (
     Step("standard streams", lambda _: open_streams()),
     Step("signals", lambda _: reset_signals()),
     Step("stack", lambda _: answer_stack_asks()),
-    Step("working directory", lambda plan: _settle_in(plan.working_directory)),
+    Step("working directory", settle_in),
+    Step("temporary files", _own_workplace, levels.WALLED),
     Step("out-of-memory score", lambda _: _volunteer_for_oom()),
+    Step("peak of memory", lambda _: _open_peak()),
     Step("limits", lambda plan: apply_rlimits(plan.limits, proc.data_bytes())),
     Step("priority", lambda plan: _step_back(plan.nice)),
     Step("garbage collector", lambda _: gc.enable()),
     Step("random numbers", lambda _: _reseed()),
     Step("title", lambda plan: setproctitle.setproctitle(plan.title)),
+    Step("capabilities", lambda _: capabilities.keep_file_access(), levels.WALLED),
+    Step("no new privileges", lambda _: landlock.forgo_privileges(), levels.WALLED),
+    Step("landlock", _enter_domain, levels.WALLED),
+    Step("seccomp", _filter_calls, levels.WALLED),
 )
 """Every step there is, in order. What needs a privilege comes before what gives it up, and what
 filters system calls comes last, because each step before it needs some."""

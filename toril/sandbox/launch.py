@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from toril.errors import SandboxUnavailable
 from toril.sandbox import environment
 from toril.sandbox.descriptors import pipe
+from toril.sandbox.levels import WALLED
 
 if TYPE_CHECKING:
     from toril.sandbox.launcher import ZygoteSpec
@@ -28,11 +31,27 @@ class Launched:
         process: it.
         channel: our end of the control socket.
         streams: read ends of its stdout and stderr.
+        work_root: directory of its children's work directories; empty when they have none.
     """
 
     process: subprocess.Popen[bytes]
     channel: socket.socket
     streams: tuple[int, int]
+    work_root: str
+
+    def is_work_root_gone(self) -> bool:
+        """Remove it if it is empty."""
+        if not self.work_root:
+            return True
+        try:
+            Path(self.work_root).rmdir()
+        except OSError:
+            return False
+        return True
+
+    def remove_work_root(self) -> None:
+        """Remove what the zygote left of it; it and its children are gone."""
+        shutil.rmtree(self.work_root, ignore_errors=True)
 
 
 def launch(spec: ZygoteSpec) -> Launched:
@@ -55,6 +74,7 @@ def launch(spec: ZygoteSpec) -> Launched:
             ours.enter_context(channel)
             theirs.enter_context(end)
             (out_read, out_write), (err_read, err_write) = (pipe(ours, theirs) for _ in range(2))
+            work_root = _work_root(spec, ours)
             process = subprocess.Popen(
                 [sys.executable, "-I", "-m", "toril.sandbox.zygote", str(end.fileno())],
                 env=env,
@@ -67,10 +87,18 @@ def launch(spec: ZygoteSpec) -> Launched:
             raise SandboxUnavailable(f"the zygote could not be started: {error}") from error
         ours.pop_all()
     channel.setblocking(False)
-    return Launched(process, channel, (out_read, err_read))
+    return Launched(process, channel, (out_read, err_read), work_root)
 
 
-def orders(spec: ZygoteSpec) -> dict[str, Any]:
+def _work_root(spec: ZygoteSpec, ours: ExitStack) -> str:
+    if spec.level not in WALLED:
+        return ""
+    path = tempfile.mkdtemp(prefix="toril-work-")
+    ours.callback(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+def orders(spec: ZygoteSpec, work_root: str) -> dict[str, Any]:
     """The first message to a zygote."""
     env = environment.build(os.environ, spec.allow.env, spec.threads)
     return {
@@ -82,7 +110,7 @@ def orders(spec: ZygoteSpec) -> dict[str, Any]:
         "level": spec.level.value,
         "allow": spec.allow.as_message(),
         "waive": sorted(spec.waive),
-        "work_root": "",
+        "work_root": work_root,
         "limits": asdict(spec.limits),
         "python_path": [str(Path(entry).absolute()) for entry in spec.python_path],
         "working_directory": spec.working_directory,

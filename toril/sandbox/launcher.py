@@ -83,6 +83,7 @@ class Zygote:
         pid: its process id.
         children: those that have not had `on_gone`.
         hears: events that its listeners take; None where each child imports them.
+        missing: waived mechanisms of the level that this host lacks.
     """
 
     def __init__(
@@ -93,8 +94,10 @@ class Zygote:
     ) -> None:
         """Made by `start` only."""
         self.pid = launched.process.pid
+        self.missing: tuple[str, ...] = ()
         self._spec = spec
         self._listener = listener
+        self._launched = launched
         self._process = launched.process
         self._channel = launched.channel
         self._loop = asyncio.get_running_loop()
@@ -137,7 +140,7 @@ class Zygote:
     async def preload(self) -> None:
         """Part of `start`."""
         try:
-            self._say(orders(self._spec))
+            self._say(orders(self._spec, self._launched.work_root))
             async with asyncio.timeout(self._spec.preload_s):
                 self._check(await asyncio.shield(self._first_word))
         except TimeoutError:
@@ -226,7 +229,9 @@ class Zygote:
             return
         if word["is_import"]:
             raise ProcessorImportError(word["reason"], word["remedy"], word["traceback"])
-        raise SandboxUnavailable(word["reason"], word["remedy"])
+        raise SandboxUnavailable(
+            word["reason"], word["remedy"], level=word["level"], missing=word["missing"]
+        )
 
     def _died_early(self) -> SandboxUnavailable:
         tail = self._capture.output.stderr_tail
@@ -276,6 +281,7 @@ class Zygote:
             case "importing":
                 self._is_importing = True
             case "ready" | "refused":
+                self.missing = tuple(message.get("missing", ()))
                 if not self._first_word.done():
                     self._first_word.set_result(message)
 
@@ -317,11 +323,17 @@ class Zygote:
         self._channel.close()
         self._capture.close()
         os.close(self._pidfd)
+        self._remove_work_root()
         if not self._first_word.done():
             self._first_word.set_result(None)
         for child in self.children:
             child.zygote_gone()
         self._end_when_empty()
+
+    def _remove_work_root(self) -> None:
+        """In a thread, if the zygote could not empty it: it may take long."""
+        if not self._launched.is_work_root_gone():
+            self._loop.run_in_executor(None, self._launched.remove_work_root)
 
     def forget(self, child: Child) -> None:
         """Part of `handle.Home`."""

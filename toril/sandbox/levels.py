@@ -19,7 +19,7 @@ ALL = frozenset(Level)
 WALLED = frozenset({Level.RESTRICTED, Level.STRICT})
 """Levels with a wall: what the kernel holds a child to, whatever code runs in it."""
 
-BUILT = frozenset({Level.PROCESS})
+BUILT = frozenset({Level.PROCESS, Level.RESTRICTED})
 
 
 def require(level: Level) -> None:

@@ -15,7 +15,7 @@ from toril.errors import InvalidOption
 _MIB = 1024 * 1024
 
 _MIN_OPEN_FILES = 16
-"""Fewest open files a child can do with; chosen: its own five, and a few for the interpreter."""
+"""Fewest open files a child can do with; chosen: its own six, and a few for the interpreter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Limits:
         memory_bytes: private memory on top of what was inherited from the zygote; beyond it
             allocations fail (`MemoryError`), and a child that grows a quarter more, by memory
             that this does not cover, is killed. None: not limited.
-        open_files: file descriptors of a child, its own five included.
+        open_files: file descriptors of a child, its own six included.
         result_bytes: JSON text of one result.
         output_bytes: log lines, stdout and stderr of one attempt together; what is over is
             dropped and counted.

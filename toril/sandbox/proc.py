@@ -122,21 +122,41 @@ def own_bytes(status_fd: int) -> int | None:
     return sum(found) if found else None
 
 
-def forget_peak() -> bool:
-    """Begin to measure this process's largest resident size anew; False where that is not built.
+def open_peak() -> int:
+    """A descriptor for `Peak`; where that is not built it is one that cannot be written to.
 
-    Source: 5 in proc_pid_clear_refs(5), kernel 4.0.
+    Source: proc_pid_clear_refs(5).
     """
     try:
-        with open("/proc/self/clear_refs", "wb", buffering=0) as refs:
-            refs.write(b"5")
+        return os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
-        return False
-    return True
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+class Peak:
+    """The largest resident size of this process, measured anew whenever it is asked to be."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._identity = self._look()
+
+    def forget(self) -> bool:
+        """Begin anew; False where that is not built, or the descriptor is another file's by now.
+
+        Source: 5 in proc_pid_clear_refs(5), kernel 4.0.
+        """
+        try:
+            return self._look() == self._identity and os.write(self._fd, b"5") == 1
+        except OSError:
+            return False
+
+    def _look(self) -> tuple[int, int]:
+        found = os.fstat(self._fd)
+        return found.st_dev, found.st_ino
 
 
 def peak_bytes() -> int:
-    """Largest resident size of this process since `forget_peak`.
+    """Largest resident size of this process since `Peak.forget`.
 
     Source: getrusage(2) reports the same counter as VmHWM, without the cost of /proc/self/status.
     """

@@ -3,20 +3,25 @@
 `build` runs in the zygote, after the preload and before the first fork. Each mechanism is prepared
 by a function of its own module and kept here as a value; the step of `confine.STEPS` that bears its
 name applies it in the child, where nothing is decided any more. A further mechanism adds a field
-here, a line in `build` and a step there.
+here, a line in `build`, a step there and a row in `mechanisms.MECHANISMS`.
 """
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from toril.sandbox import landlock, mechanisms, policy, readable, seccomp, syscalls
 from toril.sandbox.allow import Allow
+from toril.sandbox.landlock import Grant, Rights
+from toril.sandbox.levels import WALLED, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from toril.sandbox.levels import Level
+    from toril.sandbox.bpf import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,31 @@ class Wall:
     Attributes:
         level: which steps a child takes.
         allow: what is let through, for the words of a refusal.
+        missing: mechanisms that this host lacks and the operator has waived.
+        files: None where there is no Landlock.
+        filter: the system call filter; None where there is none.
     """
 
     level: Level
     allow: Allow
+    missing: frozenset[str] = frozenset()
+    files: Files | None = None
+    filter: Program | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What Landlock is to be told.
+
+    Attributes:
+        rights: what it governs.
+        paths: path → rights, for the words of a refusal.
+        grants: the same as opened descriptors.
+    """
+
+    rights: Rights
+    paths: Mapping[str, int]
+    grants: tuple[Grant, ...]
 
 
 def build(wants: Wants) -> Wall:
@@ -60,4 +86,43 @@ def build(wants: Wants) -> Wall:
     Raises:
         SandboxUnavailable: this host cannot do what the level needs; it names what, and the remedy.
     """
-    return Wall(wants.level, wants.allow)
+    if wants.level not in WALLED:
+        return Wall(wants.level, wants.allow)
+    missing = mechanisms.require(wants.level, wants.waive)
+    abi = landlock.abi()
+    return Wall(
+        level=wants.level,
+        allow=wants.allow,
+        missing=missing,
+        files=None if "landlock" in missing else _files(wants, abi),
+        filter=None if "seccomp" in missing else system_calls(wants.allow, abi),
+    )
+
+
+def system_calls(allow: Allow, abi: int) -> Program:
+    """The filter for this machine, and for what Landlock of that ABI leaves to it."""
+    rules = policy.restricted(
+        allow,
+        has_scopes=abi >= landlock.ABI_OF_SCOPES,
+        has_truncate=abi >= landlock.ABI_OF_TRUNCATE,
+    )
+    return seccomp.compile_policy(rules, syscalls.ARCHITECTURES[os.uname().machine])
+
+
+def _files(wants: Wants, abi: int) -> Files:
+    rights = Rights.of(abi, has_network=bool(wants.allow.network))
+    tree = readable.with_allowed(readable.defaults(wants.python_path, wants.processor), wants.allow)
+    return Files(rights, dict(tree.paths), tuple(open_grants(tree.paths)))
+
+
+def open_grants(paths: Mapping[str, int]) -> list[Grant]:
+    """The rules for these paths; what has gone meanwhile is left out.
+
+    They stay open as long as the zygote lives: the kernel forgets a rule for a file of /proc when
+    it forgets that anybody has looked at it.
+    """
+    grants = []
+    for path, rights in paths.items():
+        with suppress(OSError):
+            grants.append(landlock.grant(path, rights))
+    return grants

@@ -13,6 +13,8 @@ import select
 import signal
 import socket
 import sys
+import time
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,13 +22,15 @@ from typing import TYPE_CHECKING, Any
 import setproctitle
 
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox import child, confine, control, preload, proc, tree, wall
+from toril.sandbox import child, confine, control, preload, proc, tree, wall, workplace
 from toril.sandbox.allow import Allow
-from toril.sandbox.levels import Level, require
+from toril.sandbox.levels import WALLED, Level, require
 from toril.sandbox.limits import Limits
 from toril.sandbox.named import UserCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from toril.sandbox.control import Message
     from toril.sandbox.processor import Processor
 
@@ -52,7 +56,7 @@ def main(channel: socket.socket) -> int:
         return os.EX_CONFIG
     signal.signal(_ORPHANED, _end_soon)
     proc.die_with_parent(orders["supervisor_pid"], _ORPHANED)
-    control.send(channel, {"is": "ready", "hears": zygote.hears})
+    control.send(channel, {"is": "ready", "hears": zygote.hears, "missing": zygote.missing})
     return zygote.serve()
 
 
@@ -94,7 +98,7 @@ def _wants(orders: Message) -> wall.Wants:
 
 def _reserve_low_fds() -> None:
     """Keep imports from opening a file under a number that children use for their own."""
-    while (fd := os.open(os.devnull, os.O_RDONLY)) <= confine.STACK_FD:
+    while (fd := os.open(os.devnull, os.O_RDONLY)) <= confine.LAST_FD:
         continue
     os.close(fd)
 
@@ -110,6 +114,8 @@ def _refused(refusal: SandboxUnavailable) -> Message:
         "is_import": isinstance(refusal, ProcessorImportError),
         "reason": refusal.reason,
         "remedy": refusal.remedy,
+        "level": refusal.level,
+        "missing": refusal.missing,
         "traceback": getattr(refusal, "traceback", ""),
     }
 
@@ -119,6 +125,16 @@ _ORPHANED = signal.SIGUSR1
 
 _LAST_S = 10
 """From the supervisor's death to ours at the latest; chosen: five times the longest sweep."""
+
+
+_REMOVAL_S = 0.01
+"""For removing work directories between two looks at what there is to do; chosen: a fork waits no
+longer."""
+
+_LAST_REMOVAL_S = 3.0
+"""The same at the end; chosen: less than the supervisor waits. It removes what is left."""
+
+_DONE = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +150,7 @@ class _Prepared:
 class _Forked:
     number: int
     pid: int
+    workplace: str
 
 
 class _Zygote:
@@ -142,7 +159,9 @@ class _Zygote:
         self._orders = orders
         self._limits = Limits(**orders["limits"])
         self._prepared = prepared
+        self._is_walled = prepared.wall.level in WALLED
         self._children: dict[int, _Forked] = {}
+        self._removals: deque[Iterator[None]] = deque()
         self._poll = select.poll()
 
     @property
@@ -151,16 +170,22 @@ class _Zygote:
         processor = self._prepared.processor
         return list(processor.hears) if processor is not None else None
 
+    @property
+    def missing(self) -> list[str]:
+        """Waived mechanisms that this host lacks."""
+        return sorted(self._prepared.wall.missing)
+
     def serve(self) -> int:
         """Fork and bury until the supervisor says stop, or is gone."""
         self._poll.register(self._channel, select.POLLIN)
         while True:
-            for fd, _ in self._poll.poll():
+            for fd, _ in self._poll.poll(0 if self._removals else None):
                 if fd in self._children:
                     self._bury(fd)
                 elif not self._obey():
                     self._stop()
                     return 0
+            self._remove_for(_REMOVAL_S)
 
     def _obey(self) -> bool:
         """Take one message; False when there is nothing more to do."""
@@ -181,13 +206,17 @@ class _Zygote:
     def _fork(self, message: Message, fds: list[int]) -> None:
         plan = self._plan(message, fds)
         confine.flush_streams()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            self._clear_away(plan.working_directory)
+            raise
         if pid == 0:
             # Its number will be another file's: a collected socket object must not close that.
             self._channel.detach()
             child.main(plan, self._prepared.processor)
         pidfd = os.pidfd_open(pid)
-        self._children[pidfd] = _Forked(message["number"], pid)
+        self._children[pidfd] = _Forked(message["number"], pid, plan.working_directory)
         self._poll.register(pidfd, select.POLLIN)
         self._say({"is": "forked", "number": message["number"], "pid": pid}, [pidfd])
 
@@ -198,7 +227,7 @@ class _Zygote:
             slot=message["slot"],
             limits=self._limits,
             nice=self._orders["nice"],
-            working_directory=self._orders["working_directory"],
+            working_directory=self._workplace(message["number"]),
             wall=self._prepared.wall,
             zygote_pid=os.getpid(),
             code=UserCode(**self._orders["code"]),
@@ -228,6 +257,23 @@ class _Zygote:
                 "swept": swept,
             }
         )
+        self._clear_away(forked.workplace)
+
+    def _workplace(self, number: int) -> str:
+        if not self._is_walled:
+            return str(self._orders["working_directory"])
+        return workplace.make(self._orders["work_root"], number)
+
+    def _clear_away(self, path: str) -> None:
+        """Begin to remove a work directory; what takes long goes on between forks."""
+        if self._is_walled:
+            self._removals.append(workplace.remove(path))
+
+    def _remove_for(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while self._removals and time.monotonic() < end:
+            if next(self._removals[0], _DONE) is _DONE:
+                self._removals.popleft()
 
     def _stop(self) -> None:
         for pidfd in self._children:
@@ -236,6 +282,7 @@ class _Zygote:
         for pidfd in list(self._children):
             self._bury(pidfd)
         tree.sweep_strangers(set())
+        self._remove_for(_LAST_REMOVAL_S)
 
     def _say(self, message: dict[str, Any], fds: tuple[int, ...] | list[int] = ()) -> None:
         """Report; a supervisor that is gone does not hear it, and the next read ends the loop."""

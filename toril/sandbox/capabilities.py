@@ -1,0 +1,48 @@
+"""What is left of root's privileges in a child that runs as root.
+
+Source: capabilities(7), capset(2). With no_new_privs no program that it runs gets them back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+_VERSION_3 = 0x20080522
+_DAC_OVERRIDE = 1
+_HEADER = struct.Struct("=Ii")
+_DATA = struct.Struct("=IIIIII")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def keep_file_access() -> None:
+    """Drop every capability but the one without which root could not read other users' files.
+
+    Which files those may be is Landlock's to say. A process without capabilities keeps none.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    _set(effective() & (1 << _DAC_OVERRIDE))
+
+
+def effective() -> int:
+    """The capabilities this process has now, as bits."""
+    data = ctypes.create_string_buffer(_DATA.size)
+    _check(_libc.capget(_HEADER.pack(_VERSION_3, 0), data), "reading capabilities")
+    low, _, _, high, _, _ = _DATA.unpack(data.raw)
+    return int(low) | int(high) << 32
+
+
+def _set(bits: int) -> None:
+    low, high = bits & 0xFFFFFFFF, bits >> 32
+    data = _DATA.pack(low, low, 0, high, high, 0)
+    _check(_libc.capset(_HEADER.pack(_VERSION_3, 0), data), "dropping capabilities")
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
