@@ -15,6 +15,7 @@ _HEADER = struct.Struct("=Ii")
 _DATA = struct.Struct("=IIIIII")
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_capget, _capset = _libc.capget, _libc.capset  # Looked up once, not in every child.
 
 
 def keep_file_access() -> None:
@@ -31,7 +32,7 @@ def keep_file_access() -> None:
 def effective() -> int:
     """The capabilities this process has now, as bits."""
     data = ctypes.create_string_buffer(_DATA.size)
-    _check(_libc.capget(_HEADER.pack(_VERSION_3, 0), data), "reading capabilities")
+    _check(_capget(_HEADER.pack(_VERSION_3, 0), data), "reading capabilities")
     low, _, _, high, _, _ = _DATA.unpack(data.raw)
     return int(low) | int(high) << 32
 
@@ -39,7 +40,7 @@ def effective() -> int:
 def _set(bits: int) -> None:
     low, high = bits & 0xFFFFFFFF, bits >> 32
     data = _DATA.pack(low, low, 0, high, high, 0)
-    _check(_libc.capset(_HEADER.pack(_VERSION_3, 0), data), "dropping capabilities")
+    _check(_capset(_HEADER.pack(_VERSION_3, 0), data), "dropping capabilities")
 
 
 def _check(result: int, what: str) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import setproctitle
 
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox import confine, ends, preload, proc, strategies, workplace
+from toril.sandbox import confine, denied, ends, preload, proc, strategies, workplace
 from toril.sandbox.frames import Frame, FrameType, encode
 from toril.sandbox.job import SandboxedJob
 from toril.sandbox.levels import WALLED
@@ -61,7 +61,7 @@ def main(plan: Plan, processor: Processor | None) -> NoReturn:
             step = taken.name
             taken.act(plan)
         step = "import"
-        found = processor or preload.resolve(plan.code, has_hidden=plan.has_hidden)
+        found = processor or _resolve(plan)
         step = "setup"
         env = _set_up(plan, found)
         step = "data socket"
@@ -76,6 +76,15 @@ def main(plan: Plan, processor: Processor | None) -> NoReturn:
         _exit(NOT_SET_UP)
 
 
+def _resolve(plan: Plan) -> Processor:
+    """Import the processor behind the wall."""
+    return preload.resolve(
+        plan.code,
+        has_hidden=plan.has_hidden,
+        explain=lambda error: denied.explained(error, plan),
+    )
+
+
 def _set_up(plan: Plan, processor: Processor) -> Any:
     if processor.setup is None:
         return None
@@ -84,7 +93,8 @@ def _set_up(plan: Plan, processor: Processor) -> Any:
     except BaseException as error:  # noqa: BLE001 - a wall: user code may raise anything
         raise ProcessorImportError(
             f"setup() of {plan.code.words} failed: {type(error).__name__}: {ends.said(error)}",
-            preload.import_remedy(error, has_hidden=plan.has_hidden),
+            denied.explained(error, plan)
+            or preload.import_remedy(error, has_hidden=plan.has_hidden),
             ends.stack(error),
         ) from None
 
@@ -159,7 +169,7 @@ class _Child:
             job = SandboxedJob(header, data, self._wire, frame.sequence, self._env)
             function = self._processor.find(job.name)
         except Exception as error:  # noqa: BLE001 - a wall: what cannot be started is an outcome
-            return ends.not_started(error)
+            return ends.not_started(error, self._plan)
         name = "".join(one for one in job.name[:_MAX_TITLE_NAME] if one.isprintable())
         _set_title(f"{self._plan.title} {name}")
         end = self._run(function, job)
@@ -200,7 +210,7 @@ class _Child:
             _restore_builtins(self._builtin_names)
             return advice
 
-        return ends.raised(error, self._plan.limits, has_returned=has_returned, ask=ask)
+        return ends.raised(error, self._plan, has_returned=has_returned, ask=ask)
 
     def _restore(self) -> None:
         """Put back what a processor can easily have changed, whatever it has done to it."""

@@ -74,6 +74,7 @@ class Plan:
         has_hidden: variables of the supervisor's environment were kept from it.
         shared_fds: read-only files that preloaded modules hold open.
         data_fd, stdout_fd, stderr_fd, stack_fd: its ends of socket and pipes.
+        rules_fd: its Landlock rule set, if there is one.
     """
 
     queue: str
@@ -90,6 +91,7 @@ class Plan:
     stdout_fd: int
     stderr_fd: int
     stack_fd: int
+    rules_fd: int | None = None
 
     @property
     def title(self) -> str:
@@ -187,7 +189,11 @@ def _take_fds(plan: Plan) -> None:
     # Neither end is at or below the last: the zygote keeps those numbers taken.
     os.dup2(plan.data_fd, DATA_FD, inheritable=False)
     os.dup2(plan.stack_fd, STACK_FD, inheritable=False)
-    os.closerange(PEAK_FD, RULES_FD if plan.wall.files is not None else LAST_FD + 1)
+    os.close(PEAK_FD)
+    if plan.rules_fd is None:
+        os.close(RULES_FD)
+    else:
+        os.dup2(plan.rules_fd, RULES_FD, inheritable=False)
     low = LAST_FD + 1
     for fd in keep:
         os.closerange(low, fd)
@@ -211,16 +217,12 @@ def _own_workplace(plan: Plan) -> None:
         tempfile.__dict__["tempdir"] = None
 
 
-def _write_rules(plan: Plan) -> None:
-    """The rule set, while the zygote's descriptors are still open."""
-    files = plan.wall.files
-    if files is None:
-        return
-    own = ((plan.working_directory, landlock.WRITE), ("/proc/self", landlock.READ))
-    grants = [landlock.grant(path, rights) for path, rights in own]
-    os.dup2(
-        landlock.make_ruleset(files.rights, (*files.grants, *grants)), RULES_FD, inheritable=False
-    )
+def _add_own_rule(plan: Plan) -> None:
+    """What can be said of a process only when it is there."""
+    if plan.wall.files is not None:
+        own = landlock.grant("/proc/self", landlock.READ)
+        landlock.add_rule(RULES_FD, plan.wall.files.rights, own)
+        os.close(own.fd)
 
 
 def _enter_domain(plan: Plan) -> None:
@@ -261,7 +263,6 @@ def _reseed() -> None:
 
 
 STEPS = (
-    Step("rules for files", _write_rules, levels.WALLED),
     Step("file descriptors", _take_fds),
     Step("session", lambda _: os.setsid()),
     Step("death signal", lambda plan: proc.die_with_parent(plan.zygote_pid, signal.SIGKILL)),
@@ -280,6 +281,7 @@ STEPS = (
     Step("title", lambda plan: setproctitle.setproctitle(plan.title)),
     Step("capabilities", lambda _: capabilities.keep_file_access(), levels.WALLED),
     Step("no new privileges", lambda _: landlock.forgo_privileges(), levels.WALLED),
+    Step("rules for files", _add_own_rule, levels.WALLED),
     Step("landlock", _enter_domain, levels.WALLED),
     Step("seccomp", _filter_calls, levels.WALLED),
 )

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from toril.errors import Delayed, InvalidOption, RateLimited, Unrecoverable, WaitingChildren
+from toril.sandbox import denied
 from toril.sandbox.frames import MAX_ERROR_BYTES, FrameType
 from toril.sandbox.job import UnreadableJob
 from toril.sandbox.processor import missing_variable, variable_remedy
@@ -21,6 +22,7 @@ from toril.units import MAX_DURATION_MS, duration_ms, format_bytes, format_ms
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from toril.sandbox.confine import Plan
     from toril.sandbox.limits import Limits
     from toril.sandbox.strategies import Advice
 
@@ -54,7 +56,7 @@ def result(payload: bytes, limits: Limits) -> End:
 
 def raised(
     error: BaseException,
-    limits: Limits,
+    plan: Plan,
     *,
     has_returned: bool,
     ask: Callable[[Exception], Advice | None] = lambda _: None,
@@ -63,15 +65,15 @@ def raised(
 
     Args:
         error: it.
-        limits: what the child may use.
+        plan: what the child is, and may use.
         has_returned: the processor had ended well.
         ask: tells when the job is to be tried again, if somebody else's formula says so.
     """
     match error:
         case MemoryError():
-            return _out_of_memory(error, limits)
+            return _out_of_memory(error, plan.limits)
         case Unrecoverable():
-            return failure("unrecoverable", error)
+            return failure("unrecoverable", error, plan)
         case Exception() if has_returned:
             return _error(
                 "result-invalid",
@@ -82,7 +84,7 @@ def raised(
         case Delayed() | RateLimited() | WaitingChildren():
             return _postponed(error)
         case Exception():
-            return failure("raised", error, ask(error))
+            return failure("raised", error, plan, ask(error))
         case _:
             name = type(error).__name__
             message = f"the processor left by {name}: {said(error)}"
@@ -90,16 +92,18 @@ def raised(
             return replace(end, leaves=name)
 
 
-def not_started(error: Exception) -> End:
+def not_started(error: Exception, plan: Plan) -> End:
     """The processor was not called."""
     if isinstance(error, UnreadableJob):
         return _error("unreadable", type(error).__name__, said(error))
-    return failure("raised", error)
+    return failure("raised", error, plan)
 
 
-def failure(kind: str, error: BaseException, advice: Advice | None = None) -> End:
-    """An exception in its own words."""
+def failure(kind: str, error: BaseException, plan: Plan, advice: Advice | None = None) -> End:
+    """An exception in its own words, and what the wall had to do with it."""
     message = said(error)
+    if refusal := denied.explained(error, plan):
+        message = f"{message}. {refusal}"
     if (variable := missing_variable(error)) is not None:
         message = f"{message} is not in the environment. {variable_remedy(variable)}"
     return _error(kind, type(error).__name__, message, stack(error), advice=advice)

@@ -61,6 +61,7 @@ _OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 _RULE = struct.Struct("=Qi")
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_prctl = _libc.prctl
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 
@@ -121,10 +122,19 @@ def make_ruleset(rights: Rights, grants: Iterable[Grant]) -> int:
         _syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(size), 0), "a Landlock rule set"
     )
     for one in grants:
-        rule = _RULE.pack(one.rights & rights.files, one.fd)
-        if _syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0) != 0:
-            _check(-1, f"a Landlock rule for fd {one.fd}")
+        add_rule(ruleset, rights, one)
     return ruleset
+
+
+def add_rule(ruleset: int, rights: Rights, one: Grant) -> None:
+    """Add a rule to a set that nobody has entered yet.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    rule = _RULE.pack(one.rights & rights.files, one.fd)
+    if _syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0) != 0:
+        _check(-1, f"a Landlock rule for fd {one.fd}")
 
 
 def restrict(ruleset: int) -> None:
@@ -138,7 +148,7 @@ def restrict(ruleset: int) -> None:
 
 def forgo_privileges() -> None:
     """No program that is run from now on gets more privileges than this process has."""
-    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+    if _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         _check(-1, "no_new_privs")
 
 

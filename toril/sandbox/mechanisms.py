@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from toril.errors import SandboxUnavailable
 from toril.sandbox import bpf, landlock, seccomp, syscalls
 from toril.sandbox.levels import WALLED, Level
+from toril.sandbox.throwaway import tried
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,26 +84,6 @@ def refusal(level: Level, missing: dict[str, Finding]) -> SandboxUnavailable:
         level=level.value,
         missing=tuple(missing),
     )
-
-
-def tried(act: Callable[[], str]) -> str:
-    """What a forked process that is thrown away says of an act: "" when it went as wanted."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        said = "ended without a word"
-        try:
-            said = act()
-        except BaseException as error:  # noqa: BLE001 - a wall: it must not run on
-            said = f"{type(error).__name__}: {error}"
-        finally:
-            os.write(writing, said.encode()[:4096] or b"\0")
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as told:
-        words = told.read()
-    os.waitpid(pid, 0)
-    return "died" if not words else words.decode(errors="replace").strip("\0")
 
 
 def _look_for_landlock() -> Finding:

@@ -63,23 +63,34 @@ def load(code: UserCode, *, has_hidden: bool) -> tuple[Processor, list[int]]:
     return found, [fd for fd in sorted(open_fds() - before) if _is_shareable(fd, code)]
 
 
-def resolve(code: UserCode, *, has_hidden: bool) -> Processor:
-    """Import a processor, or listeners; arguments as for `load`.
+def resolve(
+    code: UserCode, *, has_hidden: bool, explain: Callable[[BaseException], str] = lambda _: ""
+) -> Processor:
+    """Import a processor, or listeners.
+
+    Args:
+        code: what to import.
+        has_hidden: as for `load`.
+        explain: what the import was refused, if it was; else an empty text.
 
     Raises:
         ProcessorImportError: the import failed, or what it found is not a processor.
     """
+
+    def remedy(error: BaseException) -> str:
+        return explain(error) or import_remedy(error, has_hidden=has_hidden)
+
     find = delivery.resolve if code.is_listeners else processor.resolve
-    found = _imported(code.words, lambda: find(code.path), has_hidden=has_hidden)
+    found = _imported(code.words, lambda: find(code.path), remedy)
     if code.backoff:
         words = f"back-off strategies {code.backoff!r}"
-        found.strategies = _imported(
-            words, lambda: strategies.resolve(code.backoff), has_hidden=has_hidden
-        )
+        found.strategies = _imported(words, lambda: strategies.resolve(code.backoff), remedy)
     return found
 
 
-def _imported(words: str, find: Callable[[], _Found], *, has_hidden: bool) -> _Found:
+def _imported(
+    words: str, find: Callable[[], _Found], remedy: Callable[[BaseException], str]
+) -> _Found:
     try:
         return find()
     except ProcessorImportError:
@@ -88,7 +99,7 @@ def _imported(words: str, find: Callable[[], _Found], *, has_hidden: bool) -> _F
         # Whatever a user's module raises at import, SystemExit included, is what we report.
         raise ProcessorImportError(
             f"importing {words} failed: {type(error).__name__}: {clean(ends.said(error), 2048)}",
-            import_remedy(error, has_hidden=has_hidden),
+            remedy(error),
             clean_end(ends.stack(error), _MAX_TRACEBACK_BYTES),
         ) from None
 

@@ -34,6 +34,7 @@ _PR_SET_SECCOMP = 22
 _SECCOMP_MODE_FILTER = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_prctl = _libc.prctl
 
 
 class _Fprog(ctypes.Structure):
@@ -73,7 +74,7 @@ def install(program: Program) -> None:
     """
     code = program.for_pid(os.getpid())
     fprog = _Fprog(program.length, code)
-    if _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(fprog), 0, 0) != 0:
+    if _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(fprog), 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"installing the system call filter: {os.strerror(number)}")
 

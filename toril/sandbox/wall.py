@@ -71,7 +71,7 @@ class Files:
 
     Attributes:
         rights: what it governs.
-        paths: path → rights, for the words of a refusal.
+        paths: path without links → rights, for the words of a refusal.
         grants: the same as opened descriptors.
     """
 
@@ -112,7 +112,11 @@ def system_calls(allow: Allow, abi: int) -> Program:
 def _files(wants: Wants, abi: int) -> Files:
     rights = Rights.of(abi, has_network=bool(wants.allow.network))
     tree = readable.with_allowed(readable.defaults(wants.python_path, wants.processor), wants.allow)
-    return Files(rights, dict(tree.paths), tuple(open_grants(tree.paths)))
+    real: dict[str, int] = {}
+    for path, allowed in tree.paths.items():
+        target = os.path.realpath(path)
+        real[target] = real.get(target, 0) | allowed
+    return Files(rights, real, tuple(open_grants(real)))
 
 
 def open_grants(paths: Mapping[str, int]) -> list[Grant]:

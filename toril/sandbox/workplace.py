@@ -9,21 +9,105 @@ portions by whoever cannot wait, without following links and without ever buildi
 from __future__ import annotations
 
 import os
+import time
+from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from toril.sandbox import landlock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from toril.sandbox.wall import Files
+
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PORTION = 128
+_DONE = object()
 
 
-def make(root: str, number: int) -> str:
-    """A fresh directory for the child with this number, for this user only."""
-    path = os.path.join(root, str(number))
-    os.mkdir(path, 0o700)
-    return path
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where one child works.
+
+    Attributes:
+        path: its directory, for this user only.
+        rules_fd: a Landlock rule set in which that is writable; None without Landlock.
+    """
+
+    path: str
+    rules_fd: int | None
+
+
+class Workplaces:
+    """Makes them one ahead, so that no fork waits for it, and removes them behind.
+
+    Args:
+        root: directory that holds them.
+        files: what Landlock is told of every child; None without Landlock.
+    """
+
+    def __init__(self, root: str, files: Files | None) -> None:
+        self._root = root
+        self._files = files
+        self._made = 0
+        self._spare: Workplace | None = None
+        self._removals: deque[Iterator[None]] = deque()
+
+    @property
+    def has_work(self) -> bool:
+        """Something is still to be removed."""
+        return bool(self._removals)
+
+    def take(self) -> Workplace:
+        """One that nobody has used.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        place, self._spare = self._spare or self._make(), None
+        return place
+
+    def put_back(self, place: Workplace) -> None:
+        """It was not used after all."""
+        self._spare = place
+
+    def prepare(self) -> None:
+        """Make the next one now; a failure is the next `take`'s to report."""
+        if self._spare is None:
+            with suppress(OSError):
+                self._spare = self._make()
+
+    def clear_away(self, path: str) -> None:
+        """Begin to remove a work directory."""
+        self._removals.append(remove(path))
+
+    def remove_for(self, seconds: float) -> None:
+        """Go on with removing."""
+        end = time.monotonic() + seconds
+        while self._removals and time.monotonic() < end:
+            if next(self._removals[0], _DONE) is _DONE:
+                self._removals.popleft()
+
+    def close(self, seconds: float) -> None:
+        """Remove what is left, as far as the time goes."""
+        if self._spare is not None:
+            self.clear_away(self._spare.path)
+        self.remove_for(seconds)
+
+    def _make(self) -> Workplace:
+        self._made += 1
+        path = os.path.join(self._root, str(self._made))
+        os.mkdir(path, 0o700)
+        if self._files is None:
+            return Workplace(path, None)
+        own = landlock.grant(path, landlock.WRITE)
+        try:
+            rules = landlock.make_ruleset(self._files.rights, (*self._files.grants, own))
+        finally:
+            os.close(own.fd)
+        return Workplace(path, rules)
 
 
 def empty(path: str) -> Iterator[None]:

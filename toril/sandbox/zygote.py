@@ -13,8 +13,6 @@ import select
 import signal
 import socket
 import sys
-import time
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,14 +20,15 @@ from typing import TYPE_CHECKING, Any
 import setproctitle
 
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox import child, confine, control, preload, proc, tree, wall, workplace
+from toril.sandbox import child, confine, control, preload, proc, tree, trial, wall
 from toril.sandbox.allow import Allow
 from toril.sandbox.levels import WALLED, Level, require
 from toril.sandbox.limits import Limits
 from toril.sandbox.named import UserCode
+from toril.sandbox.workplace import Workplace, Workplaces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from toril.sandbox.control import Message
     from toril.sandbox.processor import Processor
@@ -82,7 +81,9 @@ def _prepare(channel: socket.socket, orders: Message) -> _Zygote:
     gc.collect()
     gc.freeze()
     gc.disable()
-    return _Zygote(channel, orders, _Prepared(processor, shared_fds, wall.build(wants)))
+    zygote = _Zygote(channel, orders, _Prepared(processor, shared_fds, wall.build(wants)))
+    zygote.try_out()
+    return zygote
 
 
 def _wants(orders: Message) -> wall.Wants:
@@ -134,8 +135,6 @@ longer."""
 _LAST_REMOVAL_S = 3.0
 """The same at the end; chosen: less than the supervisor waits. It removes what is left."""
 
-_DONE = object()
-
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
@@ -144,6 +143,12 @@ class _Prepared:
     processor: Processor | None
     shared_fds: list[int]
     wall: wall.Wall
+
+
+def _workplaces(orders: Message, prepared: _Prepared) -> Workplaces | None:
+    if prepared.wall.level not in WALLED:
+        return None
+    return Workplaces(orders["work_root"], prepared.wall.files)
 
 
 @dataclass(slots=True)
@@ -159,9 +164,8 @@ class _Zygote:
         self._orders = orders
         self._limits = Limits(**orders["limits"])
         self._prepared = prepared
-        self._is_walled = prepared.wall.level in WALLED
+        self._places = _workplaces(orders, prepared)
         self._children: dict[int, _Forked] = {}
-        self._removals: deque[Iterator[None]] = deque()
         self._poll = select.poll()
 
     @property
@@ -175,17 +179,33 @@ class _Zygote:
         """Waived mechanisms that this host lacks."""
         return sorted(self._prepared.wall.missing)
 
+    def try_out(self) -> None:
+        """Put the wall around a process that is thrown away.
+
+        Raises:
+            SandboxUnavailable: it does not hold.
+        """
+        if self._places is None:
+            return
+        place = self._places.take()
+        plan = self._plan(0, (-1, -1, -1, -1), place)
+        trial.hold(plan, confine.steps(plan))
+        self._places.clear_away(place.path)
+        self._leave_place(place)
+
     def serve(self) -> int:
         """Fork and bury until the supervisor says stop, or is gone."""
         self._poll.register(self._channel, select.POLLIN)
         while True:
-            for fd, _ in self._poll.poll(0 if self._removals else None):
+            is_busy = self._places is not None and self._places.has_work
+            for fd, _ in self._poll.poll(0 if is_busy else None):
                 if fd in self._children:
                     self._bury(fd)
                 elif not self._obey():
                     self._stop()
                     return 0
-            self._remove_for(_REMOVAL_S)
+            if self._places is not None:
+                self._places.remove_for(_REMOVAL_S)
 
     def _obey(self) -> bool:
         """Take one message; False when there is nothing more to do."""
@@ -204,30 +224,45 @@ class _Zygote:
         return True
 
     def _fork(self, message: Message, fds: list[int]) -> None:
-        plan = self._plan(message, fds)
+        place = self._place()
+        plan = self._plan(message["slot"], fds, place)
         confine.flush_streams()
         try:
             pid = os.fork()
         except OSError:
-            self._clear_away(plan.working_directory)
+            if self._places is not None:
+                self._places.put_back(place)
             raise
         if pid == 0:
             # Its number will be another file's: a collected socket object must not close that.
             self._channel.detach()
             child.main(plan, self._prepared.processor)
         pidfd = os.pidfd_open(pid)
-        self._children[pidfd] = _Forked(message["number"], pid, plan.working_directory)
+        self._children[pidfd] = _Forked(message["number"], pid, place.path)
         self._poll.register(pidfd, select.POLLIN)
         self._say({"is": "forked", "number": message["number"], "pid": pid}, [pidfd])
+        self._leave_place(place)
 
-    def _plan(self, message: Message, fds: list[int]) -> confine.Plan:
+    def _place(self) -> Workplace:
+        if self._places is None:
+            return Workplace(str(self._orders["working_directory"]), None)
+        return self._places.take()
+
+    def _leave_place(self, place: Workplace) -> None:
+        """The child has it; make the next one while it starts."""
+        if place.rules_fd is not None:
+            os.close(place.rules_fd)
+        if self._places is not None:
+            self._places.prepare()
+
+    def _plan(self, slot: int, fds: Sequence[int], place: Workplace) -> confine.Plan:
         data_fd, stdout_fd, stderr_fd, stack_fd = fds
         return confine.Plan(
             queue=self._orders["queue"],
-            slot=message["slot"],
+            slot=slot,
             limits=self._limits,
             nice=self._orders["nice"],
-            working_directory=self._workplace(message["number"]),
+            working_directory=place.path,
             wall=self._prepared.wall,
             zygote_pid=os.getpid(),
             code=UserCode(**self._orders["code"]),
@@ -237,6 +272,7 @@ class _Zygote:
             stdout_fd=stdout_fd,
             stderr_fd=stderr_fd,
             stack_fd=stack_fd,
+            rules_fd=place.rules_fd,
         )
 
     def _bury(self, pidfd: int) -> None:
@@ -257,23 +293,8 @@ class _Zygote:
                 "swept": swept,
             }
         )
-        self._clear_away(forked.workplace)
-
-    def _workplace(self, number: int) -> str:
-        if not self._is_walled:
-            return str(self._orders["working_directory"])
-        return workplace.make(self._orders["work_root"], number)
-
-    def _clear_away(self, path: str) -> None:
-        """Begin to remove a work directory; what takes long goes on between forks."""
-        if self._is_walled:
-            self._removals.append(workplace.remove(path))
-
-    def _remove_for(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while self._removals and time.monotonic() < end:
-            if next(self._removals[0], _DONE) is _DONE:
-                self._removals.popleft()
+        if self._places is not None:
+            self._places.clear_away(forked.workplace)
 
     def _stop(self) -> None:
         for pidfd in self._children:
@@ -282,7 +303,8 @@ class _Zygote:
         for pidfd in list(self._children):
             self._bury(pidfd)
         tree.sweep_strangers(set())
-        self._remove_for(_LAST_REMOVAL_S)
+        if self._places is not None:
+            self._places.close(_LAST_REMOVAL_S)
 
     def _say(self, message: dict[str, Any], fds: tuple[int, ...] | list[int] = ()) -> None:
         """Report; a supervisor that is gone does not hear it, and the next read ends the loop."""
