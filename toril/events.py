@@ -37,6 +37,15 @@ class WorkerStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class LevelWeakened:
+    """A queue is worked without mechanisms of its level, which its settings waive in writing."""
+
+    queue: str
+    isolation: str
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LimitDiffers:
     """The configured rate limit is not the one in Redis; Redis' applies."""
 
@@ -256,6 +265,7 @@ Event: TypeAlias = (
     LogLinesDropped
     | VariablesUnset
     | WorkerStarted
+    | LevelWeakened
     | LimitDiffers
     | JobSettled
     | JobOutput

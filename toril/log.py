@@ -165,6 +165,13 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
     ),
     ev.VariablesUnset: ("WARNING", _unset),
     ev.WorkerStarted: ("INFO", _started),
+    ev.LevelWeakened: (
+        "WARNING",
+        lambda e: (
+            f"{e.queue}: level `{e.isolation}` is worked without {', '.join(e.missing)}: not on this "
+            "host, and waived in the settings"
+        ),
+    ),
     ev.LimitDiffers: (
         "WARNING",
         lambda e: (

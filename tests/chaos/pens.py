@@ -19,7 +19,7 @@ from tests.chaos.ledger import note, start_ticks
 from tests.chaos.node_pen import NodePen
 from tests.support.fault_proxy import FaultProxy
 from tests.support.servers import RedisServer
-from tests.support.toril import TorilRun
+from tests.support.toril import UNWALLED, TorilRun
 
 if TYPE_CHECKING:
     import sqlite3
@@ -153,7 +153,9 @@ class Pen:
         self.run.__exit__()
 
     def _started(self) -> TorilRun:
-        run = TorilRun(QUEUE, "tests.chaos.jobs:processor", self.proxy.url, *self._terms.flags)
+        run = TorilRun(
+            QUEUE, "tests.chaos.jobs:processor", self.proxy.url, *UNWALLED, *self._terms.flags
+        )
         self.past.append(run)
         return run
 

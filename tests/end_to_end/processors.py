@@ -156,6 +156,11 @@ def parent(job: SandboxedJob) -> str:
     return str(job.add("echo", {"from": job.id}, delay="100ms"))
 
 
+def send_on(job: SandboxedJob) -> str:
+    """Adds a job to another queue."""
+    return str(job.add("echo", {"from": job.id}, queue=job.data["queue"]))
+
+
 def soft(job: SandboxedJob) -> str:
     """Tidies up when its soft time is over, and still has a result."""
     del job
@@ -178,6 +183,7 @@ processors = {
     "hold": hold,
     "parent": parent,
     "soft": soft,
+    "send-on": send_on,
     "ignore-everything": ignore_everything,
     "spin-in-c": spin_in_c,
     "chat": chat,

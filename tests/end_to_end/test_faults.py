@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.support.toril import TorilRun
+from tests.support.toril import UNWALLED, TorilRun
 from toril import NewJob, Queue
 
 PROCESSORS = "tests.end_to_end.processors:processors"
@@ -121,7 +121,7 @@ def test_worker_does_not_eat_the_marker_of_its_own_claim(redis_url, redis_client
 
 
 def test_zygote_that_is_killed_is_one_failure_and_its_job_goes_on(redis_url):
-    with Queue("faults", redis=redis_url) as queue, run(redis_url) as toril:
+    with Queue("faults", redis=redis_url) as queue, run(redis_url, *UNWALLED) as toril:
         job = queue.add("kill-zygote-once", {})
         assert job.wait(timeout="20s") == 2
         ended = queue.get_job(job.id)

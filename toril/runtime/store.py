@@ -96,7 +96,8 @@ class Store:
         name = client_name(prefix, queue, _printable(worker_name))
         self._marker = MarkerWait(url, f"{self._base}marker", name)
         self._listener = Listener(url, ask_channel(self._base), own_name)
-        self._producer, self._driver = Producer(queue, prefix=prefix), AsyncDriver(url)
+        self._prefix, self._queue, self._driver = prefix, queue, AsyncDriver(url)
+        self._producers: dict[str, Producer] = {}
         self._token_numbers = count(1)
         self._uuid = uuid.uuid4()
         self._unconfirmed: dict[str, float] = {}
@@ -230,8 +231,16 @@ class Store:
         """
         return await self._pipeline.send_one(offer_limit(self._base, limit))
 
-    async def add(self, name: str, data: bytes, options: Mapping[str, Any]) -> str:
-        """Add a job that a running job asked for; its id. Arguments as in `prepare_follow_up`.
+    async def add(
+        self, name: str, data: bytes, options: Mapping[str, Any], queue: str | None = None
+    ) -> str:
+        """Add a job that a running job asked for; its id.
+
+        Args:
+            name: as in `prepare_follow_up`.
+            data: likewise.
+            options: likewise.
+            queue: where to; None: this queue.
 
         Raises:
             InvalidInput: nothing was written.
@@ -239,7 +248,11 @@ class Store:
             RedisRefused: it was not added.
         """
         prepared = prepare_follow_up(name, data, options)
-        return (await self._driver.run(self._producer.add_prepared(prepared))).id
+        wanted = queue or self._queue
+        producer = self._producers.get(wanted)
+        if producer is None:
+            producer = self._producers[wanted] = Producer(wanted, prefix=self._prefix)
+        return (await self._driver.run(producer.add_prepared(prepared))).id
 
     async def children(self, claim: Claim, what: AskedOfChildren) -> bytes:
         """What a running job wants to know of its children, as JSON text.

@@ -31,8 +31,10 @@ _ERRORS: dict[str, type[errors.TorilError]] = {
 """Errors that cross the wall as themselves; any other comes out as a `TorilError` naming it."""
 
 
-def add_request(name: str, data: Any, options: Mapping[str, Any]) -> bytes:
-    """JSON text `{"method": "add", "payload": {"name", "data", "options"}}`.
+def add_request(
+    name: str, data: Any, options: Mapping[str, Any], queue: str | None = None
+) -> bytes:
+    """JSON text `{"method": "add", "payload": {"name", "data", "options", "queue"}}`.
 
     Raises:
         InvalidJobData: the data has no JSON form.
@@ -52,7 +54,7 @@ def add_request(name: str, data: Any, options: Mapping[str, Any]) -> bytes:
         )
     parts = {option: _plain(option, value) for option, value in options.items()}
     try:
-        rest = to_json({"name": name, "options": parts})
+        rest = to_json({"name": name, "options": parts, "queue": queue})
     except (TypeError, ValueError, RecursionError) as error:
         raise errors.InvalidOption(f"an option of the job to add is not JSON: {error}") from None
     return b'{"method":"add","payload":{"data":' + text + b"," + rest[1:] + b"}"

@@ -137,8 +137,8 @@ class SandboxedJob:
         """
         self._sender.check()
 
-    def add(self, name: str, data: Any = None, **options: Any) -> str:
-        """Add a job to this queue; returns its id when Redis has it.
+    def add(self, name: str, data: Any = None, *, queue: str | None = None, **options: Any) -> str:
+        """Add a job to this queue, or another; returns its id when Redis has it.
 
         It stays when this attempt fails: give it a `job_id`, and an attempt that is repeated does
         not add it twice. In an `async` processor it holds the loop up for a round trip. Of many
@@ -147,6 +147,7 @@ class SandboxedJob:
         Args:
             name: its name.
             data: any JSON value.
+            queue: another queue, which the settings of this one name (`--allow-queue`).
             options: as for `Queue.add`; without `telemetry` it carries this job's.
 
         Raises:
@@ -156,7 +157,7 @@ class SandboxedJob:
         """
         if self.telemetry is not None and "telemetry" not in options:
             options["telemetry"] = self.telemetry.handed_on()
-        request = asking.add_request(name, data, options)
+        request = asking.add_request(name, data, options, queue)
         return str(asking.answer(self._sender.call(self._sequence, request)))
 
     def children_values(self) -> dict[str, Any]:

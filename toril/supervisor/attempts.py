@@ -104,6 +104,11 @@ class Attempts:
         return self._pool.free
 
     @property
+    def missing(self) -> tuple[str, ...]:
+        """Waived mechanisms of the level that this host lacks."""
+        return self._pool.missing
+
+    @property
     def zygote_pid(self) -> int | None:
         """The process that forks the children, while there is one."""
         return self._pool.zygote_pid

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _VERBS = {
     "run": "toril.supervisor.run",
     "add": "toril.supervisor.add",
+    "doctor": "toril.supervisor.doctor",
     "demo": "toril.demo.main",
     "jobs": "toril.supervisor.jobs",
     "embedded": "toril.supervisor.embedded_cli",
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(verbs)
     _add_add(verbs)
     _add_demo(verbs)
+    _add_doctor(verbs)
     _add_embedded(verbs)
     _add_jobs(verbs)
     return parser
@@ -108,7 +110,7 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     add("--max-stalled", default="1", metavar="N", help="recoveries before a job fails; default: 1")
     add("--rate-limit", metavar="N/T", help="such as 200/60s, over all workers of the queue")
     add("--burst", metavar="N", help="tokens a full bucket holds; default: those of --rate-limit")
-    add("--level", default="process", help="isolation: process or restricted (strict: not yet)")
+    add("--level", default="restricted", help="process or restricted; default: restricted")
     add("--timeout", metavar="T", help="of one attempt; default: 5m")
     add("--soft-timeout", metavar="T", help="SoftTimeout is raised in the processor; default: none")
     add("--cpu", metavar="T", help="CPU time of one attempt; default: no limit")
@@ -179,6 +181,13 @@ def _add_demo(verbs: argparse._SubParsersAction[_Parser]) -> None:
         help="show and prove what this does, on an embedded server, in under 30 s",
     )
     demo.add_argument("--json", action="store_true", help="the promises as JSON on standard output")
+
+
+def _add_doctor(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    doctor = verbs.add_parser(
+        "doctor", help="tell which isolation levels this host can enforce, and why not the others"
+    )
+    doctor.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _add_embedded(verbs: argparse._SubParsersAction[_Parser]) -> None:

@@ -1,7 +1,7 @@
 """What running jobs ask of Redis: asked by a child, checked and answered by this process.
 
-The child names no queue and holds no connection. A job it adds goes to its own queue, and stays
-added whatever becomes of the attempt; what it reads is its own.
+The child holds no connection. A job it adds goes to its own queue, or to one that its queue's
+`allow.queues` names, and stays added whatever becomes of the attempt; what it reads is its own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from toril.runtime.children import AskedOfChildren
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from collections.abc import Set as AbstractSet
 
     from toril.runtime.claim import Claim
     from toril.runtime.store import Store
@@ -29,16 +30,23 @@ class _Request(msgspec.Struct):
     name: str
     data: msgspec.Raw
     options: dict[str, Any]
+    queue: str | None = None
 
 
 _decoder = msgspec.json.Decoder(_Request)
 
 
 class FollowUps:
-    """Answers running jobs, one task for each question: they are few, and each waits for Redis."""
+    """Answers running jobs, one task for each question: they are few, and each waits for Redis.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: of the jobs' own queue.
+        queues: queues that they may add to, their own included.
+    """
+
+    def __init__(self, store: Store, queues: AbstractSet[str]) -> None:
         self._store = store
+        self._queues = queues
         self._answering: set[asyncio.Task[None]] = set()
 
     def ask(self, claim: Claim, method: str, payload: bytes, reply: Reply) -> None:
@@ -65,12 +73,21 @@ class FollowUps:
         task.add_done_callback(self._answering.discard)
 
     async def _add(self, request: _Request, reply: Reply) -> None:
+        data, queue = bytes(request.data), request.queue
         try:
-            job_id = await self._store.add(request.name, bytes(request.data), request.options)
+            self._check(queue)
+            job_id = await self._store.add(request.name, data, request.options, queue)
         except TorilError as error:
             reply.refuse(error)
         else:
             reply.give(job_id)
+
+    def _check(self, queue: str | None) -> None:
+        if queue is not None and queue not in self._queues:
+            raise InvalidInput(
+                f"queue {queue!r} is not one that this job may add to; expected one of "
+                f"{', '.join(sorted(self._queues))}. --allow-queue {queue} allows it"
+            )
 
     async def _tell(self, claim: Claim, what: AskedOfChildren, reply: Reply) -> None:
         try:

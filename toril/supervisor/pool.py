@@ -134,6 +134,11 @@ class Pool:
         return min(len(self._offered()), self._size - len(self._busy))
 
     @property
+    def missing(self) -> tuple[str, ...]:
+        """Waived mechanisms of the level that this host lacks."""
+        return self._zygote.missing if self._zygote is not None else ()
+
+    @property
     def zygote_pid(self) -> int | None:
         """The zygote's process id while there is one."""
         return self._zygote.pid if self._zygote is not None else None

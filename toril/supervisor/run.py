@@ -66,6 +66,7 @@ _FLAGS = {
     "timeout_s": "timeout",
     "worker_name": "name",
     "tmp_size_bytes": "tmp_size",
+    "waive": "waive",
 }
 """The name with which a setting's refusal begins → the flag that fills it."""
 

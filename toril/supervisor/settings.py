@@ -21,6 +21,7 @@ from toril.sandbox.allow import Allow
 from toril.sandbox.environment import check_names
 from toril.sandbox.levels import BUILT, Level
 from toril.sandbox.limits import Limits
+from toril.sandbox.mechanisms import MECHANISMS
 from toril.units import format_bytes, format_ms
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class QueueSettings:
     metrics_size: int = 0
     import_in: Literal["zygote", "child"] = "zygote"
     threads: int = 1
-    level: Level = Level.PROCESS
+    level: Level = Level.RESTRICTED
     limits: Limits = field(default_factory=Limits)
     backoff: str | None = None
     listeners: str | None = None
@@ -121,6 +122,9 @@ class QueueSettings:
         """
         check_queue_name(self.name)
         check_names(self.allow.env)
+        for queue in self.allow.queues:
+            check_queue_name(queue)
+        _check_waivers(self.waive)
         _check_variables(self.allow.env)
         _check_path("processor", self.processor)
         for what, path in (("backoff", self.backoff), ("listeners", self.listeners)):
@@ -220,6 +224,13 @@ def _check_level(level: Level) -> None:
             f"level is {level.value!r}; expected 'restricted' or 'process': the level is not built "
             "yet in this version"
         )
+
+
+def _check_waivers(names: Sequence[str]) -> None:
+    known = [one.name for one in MECHANISMS]
+    for name in names:
+        if name not in known:
+            raise InvalidOption(f"waive names {name!r}; expected one of {', '.join(known)}")
 
 
 def _check_variables(names: Sequence[str]) -> None:

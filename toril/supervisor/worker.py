@@ -99,7 +99,7 @@ class Worker:
         policy = _policy(queue)
         self._settlements = Settlements(queue.name, policy, self._keeper, emit)
         self._reports = Reports(queue.name, emit)
-        self._follow_ups = FollowUps(self._store)
+        self._follow_ups = FollowUps(self._store, {queue.name, *queue.allow.queues})
         self._attempts = Attempts(queue, policy, self._reports, self, emit)
         self._attempts.listeners = self._settlements.listeners = self._listeners
         self._intake = Intake(
@@ -117,6 +117,11 @@ class Worker:
         """The processes that fork for this worker; None for one that is not there now."""
         of_listeners = [] if self._listeners is None else [self._listeners.zygote_pid]
         return [self._attempts.zygote_pid, *of_listeners]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Mechanisms of its level that it works without, as its settings waive."""
+        return self._attempts.missing
 
     @property
     def running(self) -> int:
@@ -171,6 +176,8 @@ class Worker:
                 redis=self._store.location,
             )
         )
+        if missing := self.missing:
+            self._emit(ev.LevelWeakened(self.queue.name, self.queue.level.value, missing))
 
     async def run(self) -> None:
         """Work until stopped; afterwards every child is gone and every connection closed."""
