@@ -19,6 +19,10 @@ ALL = frozenset(Level)
 WALLED = frozenset({Level.RESTRICTED, Level.STRICT})
 """Levels with a wall: what the kernel holds a child to, whatever code runs in it."""
 
+MECHANISMS = {"landlock": WALLED, "seccomp": WALLED}
+"""What the kernel has to offer for a level; a waiver names one of them. How each is looked for is
+in `mechanisms.py`, which forks and so is not for a supervisor to import."""
+
 BUILT = frozenset({Level.PROCESS, Level.RESTRICTED})
 
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toril.errors import SandboxUnavailable
-from toril.sandbox import bpf, landlock, seccomp, syscalls
-from toril.sandbox.levels import WALLED, Level
+from toril.sandbox import bpf, landlock, levels, seccomp, syscalls
 from toril.sandbox.throwaway import tried
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from toril.sandbox.levels import Level
 
 _GETPPID = {"x86_64": 110, "aarch64": 173}
 
@@ -157,18 +158,15 @@ def _filter_one_call() -> str:
     return "a forbidden call was answered"
 
 
-MECHANISMS = (
-    Mechanism(
-        "landlock",
-        "files and TCP that were not allowed cannot be reached",
-        WALLED,
-        _look_for_landlock,
-    ),
-    Mechanism(
-        "seccomp",
+_KINDS: dict[str, tuple[str, Callable[[], Finding]]] = {
+    "landlock": ("files and TCP that were not allowed cannot be reached", _look_for_landlock),
+    "seccomp": (
         "other processes, sockets, programs and risky parts of the kernel cannot be reached",
-        WALLED,
         _look_for_seccomp,
     ),
+}
+
+MECHANISMS = tuple(
+    Mechanism(name, what, levels.MECHANISMS[name], look) for name, (what, look) in _KINDS.items()
 )
-"""Every mechanism there is; a waiver names one of them."""
+"""Every mechanism there is."""

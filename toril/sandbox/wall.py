@@ -3,7 +3,8 @@
 `build` runs in the zygote, after the preload and before the first fork. Each mechanism is prepared
 by a function of its own module and kept here as a value; the step of `confine.STEPS` that bears its
 name applies it in the child, where nothing is decided any more. A further mechanism adds a field
-here, a line in `build`, a step there and a row in `mechanisms.MECHANISMS`.
+here, a line in `build`, a step there, and a row in `levels.MECHANISMS`
+and in `mechanisms.py`.
 """
 
 from __future__ import annotations

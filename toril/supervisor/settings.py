@@ -19,9 +19,8 @@ from toril.runtime.keys import check_prefix, check_queue_name
 from toril.runtime.retry import KEEP_EVERYTHING
 from toril.sandbox.allow import Allow
 from toril.sandbox.environment import check_names
-from toril.sandbox.levels import BUILT, Level
+from toril.sandbox.levels import BUILT, MECHANISMS, Level
 from toril.sandbox.limits import Limits
-from toril.sandbox.mechanisms import MECHANISMS
 from toril.units import format_bytes, format_ms
 
 if TYPE_CHECKING:
@@ -227,10 +226,10 @@ def _check_level(level: Level) -> None:
 
 
 def _check_waivers(names: Sequence[str]) -> None:
-    known = [one.name for one in MECHANISMS]
     for name in names:
-        if name not in known:
-            raise InvalidOption(f"waive names {name!r}; expected one of {', '.join(known)}")
+        if name not in MECHANISMS:
+            known = ", ".join(MECHANISMS)
+            raise InvalidOption(f"waive names {name!r}; expected one of {known}")
 
 
 def _check_variables(names: Sequence[str]) -> None:
