@@ -34,7 +34,7 @@ _ERRORS: dict[str, type[errors.TorilError]] = {
 def add_request(
     name: str, data: Any, options: Mapping[str, Any], queue: str | None = None
 ) -> bytes:
-    """JSON text `{"method": "add", "payload": {"name", "data", "options", "queue"}}`.
+    """JSON text `{"method": "add", "payload": {"name", "data", "options"}}`, and `"queue"`.
 
     Raises:
         InvalidJobData: the data has no JSON form.
@@ -52,9 +52,10 @@ def add_request(
             size_bytes=len(text),
             limit_bytes=MAX_DATA_BYTES,
         )
+    where = {} if queue is None else {"queue": queue}
     parts = {option: _plain(option, value) for option, value in options.items()}
     try:
-        rest = to_json({"name": name, "options": parts, "queue": queue})
+        rest = to_json({"name": name, "options": parts} | where)
     except (TypeError, ValueError, RecursionError) as error:
         raise errors.InvalidOption(f"an option of the job to add is not JSON: {error}") from None
     return b'{"method":"add","payload":{"data":' + text + b"," + rest[1:] + b"}"
