@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import socket
 import stat
 import threading
@@ -292,3 +293,16 @@ async def test_an_allowed_path_that_is_not_there_refuses_the_start(tmp_path):
 async def test_an_import_that_fails_is_still_told_as_such(tmp_path):
     with pytest.raises(ProcessorImportError):
         await Zygote.start(spec_of("no_such:f", folder=tmp_path, level=Level.RESTRICTED), Pen())
+
+
+async def test_a_child_that_cannot_be_set_up_never_runs_a_job():
+    """Its work directory is gone: the first was made ahead, the second cannot be made at all."""
+    async with behind_the_wall() as p:
+        child = await p.child()
+        work = Path(json.loads((await p.run("surroundings", child=child)).value)["cwd"])
+        shutil.rmtree(work.parent)
+        for words in ('at step "working directory"', "No such file or directory"):
+            (exit_,) = p.heard[await p.child()].exits
+            assert exit_.reason is Verdict.UNAVAILABLE
+            assert words in exit_.message
+            assert exit_.ran == 0

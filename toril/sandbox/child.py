@@ -39,6 +39,9 @@ _MAX_TRACEBACK_BYTES = 8 * 1024
 _HEADER_LENGTH = struct.Struct("<I")
 _PEAK = struct.Struct("<Q")
 
+_WALL_STEPS = frozenset(step.name for step in confine.STEPS if step.levels <= WALLED)
+_WALL_REMEDY = "`toril doctor` tells what this host lacks; look at the disk of the work directories"
+
 _exit = os._exit
 _settle_in = confine.settle_in
 _empty = workplace.empty
@@ -104,6 +107,8 @@ def _fault(plan: Plan, step: str, error: BaseException) -> NoReturn:
         words, remedy, trace = f"{type(error).__name__}: {ends.said(error)}", "", ""
         if isinstance(error, SandboxUnavailable):
             words, remedy = error.reason, error.remedy
+        elif step in _WALL_STEPS:
+            remedy = _WALL_REMEDY
         if isinstance(error, ProcessorImportError):
             trace = error.traceback
         report = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -32,17 +33,20 @@ class Launched:
         channel: our end of the control socket.
         streams: read ends of its stdout and stderr.
         work_root: directory of its children's work directories; empty when they have none.
+        work_root_fd: keeps others from tidying it up; None when there is none.
     """
 
     process: subprocess.Popen[bytes]
     channel: socket.socket
     streams: tuple[int, int]
     work_root: str
+    work_root_fd: int | None
 
     def is_work_root_gone(self) -> bool:
         """Remove it if it is empty."""
-        if not self.work_root:
+        if self.work_root_fd is None:
             return True
+        os.close(self.work_root_fd)
         try:
             Path(self.work_root).rmdir()
         except OSError:
@@ -74,7 +78,7 @@ def launch(spec: ZygoteSpec) -> Launched:
             ours.enter_context(channel)
             theirs.enter_context(end)
             (out_read, out_write), (err_read, err_write) = (pipe(ours, theirs) for _ in range(2))
-            work_root = _work_root(spec, ours)
+            work_root, work_root_fd = _work_root(spec, ours)
             process = subprocess.Popen(
                 [sys.executable, "-I", "-m", "toril.sandbox.zygote", str(end.fileno())],
                 env=env,
@@ -87,15 +91,22 @@ def launch(spec: ZygoteSpec) -> Launched:
             raise SandboxUnavailable(f"the zygote could not be started: {error}") from error
         ours.pop_all()
     channel.setblocking(False)
-    return Launched(process, channel, (out_read, err_read), work_root)
+    return Launched(process, channel, (out_read, err_read), work_root, work_root_fd)
 
 
-def _work_root(spec: ZygoteSpec, ours: ExitStack) -> str:
+def _work_root(spec: ZygoteSpec, ours: ExitStack) -> tuple[str, int | None]:
+    """A directory for this user only, and a lock on it.
+
+    Source: tmpfiles.d(5): what is locked with flock(2) is not removed when it is old.
+    """
     if spec.level not in WALLED:
-        return ""
+        return "", None
     path = tempfile.mkdtemp(prefix="toril-work-")
     ours.callback(shutil.rmtree, path, ignore_errors=True)
-    return path
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    ours.callback(os.close, lock)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    return path, lock
 
 
 def orders(spec: ZygoteSpec, work_root: str) -> dict[str, Any]:
