@@ -90,12 +90,12 @@ def build(wants: Wants) -> Wall:
     if wants.level not in WALLED:
         return Wall(wants.level, wants.allow)
     missing = mechanisms.require(wants.level, wants.waive)
-    abi = landlock.abi()
+    abi = 0 if "landlock" in missing else landlock.abi()
     return Wall(
         level=wants.level,
         allow=wants.allow,
         missing=missing,
-        files=None if "landlock" in missing else _files(wants, abi),
+        files=_files(wants, abi) if abi else None,
         filter=None if "seccomp" in missing else system_calls(wants.allow, abi),
     )
 
