@@ -34,6 +34,7 @@ class Verdict(enum.Enum):
     MEMORY_ERROR = "memory-error"
     TIMED_OUT = "timed-out"
     OVER_MEMORY = "over-memory"
+    OVER_DISK = "over-disk"
     CPU_LIMIT = "cpu-limit"
     UNREADABLE = "unreadable"
     DEFERRED_FAILURE = "deferred-failure"

@@ -168,8 +168,8 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
     ev.LevelWeakened: (
         "WARNING",
         lambda e: (
-            f"{e.queue}: level `{e.isolation}` is worked without {', '.join(e.missing)}: not on "
-            "this host, and waived in the settings"
+            f"{e.queue}: level `{e.isolation}` is worked without {', '.join(e.missing)}: "
+            "waived in the settings"
         ),
     ),
     ev.LimitDiffers: (

@@ -43,16 +43,6 @@ def test_version_imports_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("level", ["strict"])
-def test_levels_that_are_not_built_refuse_to_start(level):
-    done = toril(
-        *("run", "--queue", "q", "--processor", "a:b", "--redis", "redis://x", "--level", level)
-    )
-    assert done.returncode == os.EX_CONFIG
-    assert "not built yet" in done.stderr
-    assert "process" in done.stderr
-
-
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

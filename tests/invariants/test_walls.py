@@ -14,6 +14,7 @@ import pytest
 
 from tests.invariants.stage import OURS, QUEUE, ended, progress, run
 from tests.process.harness import is_alive
+from tests.support.hidden import LANDLOCK, behind
 from tests.support.imports import closure, sources
 from tests.support.tied import tied
 from tests.support.toril import ROOT, UNWALLED
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
 SECRET = "the-password-of-redis"
 
 
-def toril(*words: str, folder: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+def toril(
+    *words: str, folder: Path = ROOT, hidden: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "toril", "run", *words]
     return subprocess.run(
-        tied([sys.executable, "-m", "toril", "run", *words]),
+        tied(behind(hidden, command) if hidden else command),
         cwd=folder,
         env={**os.environ, **variables},
         capture_output=True,
@@ -72,7 +76,7 @@ def test_invariant_02_only_a_zygote_with_one_thread_forks(redis_url, tmp_path):
     forking = re.compile(r"os\.fork|forkpty\(|preexec_fn|import multiprocessing")
     found = {name for name, path in sources().items() if forking.search(path.read_text())}
     tries = {"toril.sandbox.throwaway", "toril.sandbox.trial"}  # In a zygote, before its children.
-    assert found == {"toril.sandbox.zygote", *tries}
+    assert found == {"toril.sandbox.zygote", "toril.sandbox.birth", *tries}
     assert closure(["toril.supervisor.supervisor", "toril.supervisor.cli"]).isdisjoint(found)
 
     words = ("--queue", QUEUE, "--processor", "threaded:process", "--redis", redis_url)
@@ -110,15 +114,15 @@ def test_invariant_10_a_broken_frame_kills_the_child_and_nothing_is_unpickled(re
     assert closure(["toril.supervisor.supervisor"]).isdisjoint(loaders)
 
 
-@pytest.mark.parametrize("level", ["strict"])
+@pytest.mark.parametrize("level", ["restricted", "strict"])
 def test_invariant_15_a_level_that_cannot_be_enforced_refuses_to_start(redis_url, level):
     """Nothing is claimed under less than was asked for; the refusal names the remedy."""
     with Queue(QUEUE, redis=redis_url) as queue:
         job = queue.add("look-around", {})
-        done = toril(
-            *("--queue", QUEUE, "--processor", OURS, "--redis", redis_url, "--level", level)
-        )
+        words = ("--queue", QUEUE, "--processor", OURS, "--redis", redis_url, "--level", level)
+        done = toril(*words, hidden=LANDLOCK)
         assert done.returncode == os.EX_CONFIG
         assert level in done.stderr
+        assert "landlock: kernel" in done.stderr
         assert "process" in done.stderr
         assert queue.get_job(job.id).attempts_started == 0

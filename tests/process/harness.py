@@ -168,8 +168,7 @@ def call_of(name: str, data: Any = None, *, raw: bytes | None = None, **header: 
 
 def spec_of(processor: str, *, folder: Path | None = None, **changes: Any) -> ZygoteSpec:
     names = {"env_names", "threads", "nice", "level", "working_directory", "import_in", "preload_s"}
-    names |= {"backoff"}
-    names |= {"allow", "waive"}
+    names |= {"backoff", "allow", "waive", "child_uid", "preload"}
     limits = {name: value for name, value in changes.items() if name not in names}
     return ZygoteSpec(
         queue="cattle",
@@ -185,6 +184,8 @@ def spec_of(processor: str, *, folder: Path | None = None, **changes: Any) -> Zy
         import_in=changes.get("import_in", "zygote"),
         preload_s=changes.get("preload_s", 60.0),
         backoff=changes.get("backoff", ""),
+        child_uid=changes.get("child_uid"),
+        preload=changes.get("preload", ()),
     )
 
 

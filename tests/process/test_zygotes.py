@@ -16,7 +16,6 @@ from tests.process.processors.imports import write_module
 from toril.call import Verdict
 from toril.errors import InvalidOption, ProcessorImportError, SandboxUnavailable
 from toril.sandbox.launcher import Zygote
-from toril.sandbox.levels import Level
 
 LATER = 'import = "child"'
 
@@ -189,12 +188,6 @@ async def test_words_of_an_import_are_log_lines_of_the_queue_and_said_once(tmp_p
     assert sorted(before_the_first_child) == [("stderr", "loud"), ("stdout", "imported")]
     assert p.zygote_log == before_the_first_child
     assert (said.out, said.err) == ("", "")
-
-
-@pytest.mark.parametrize("level", [Level.STRICT])
-async def test_level_that_is_not_built_is_refused(level):
-    with pytest.raises(SandboxUnavailable, match="--level process"):
-        await Zygote.start(spec_of(GOOD, level=level), Pen())
 
 
 @pytest.mark.parametrize("name", ["TORIL_REDIS_URL", "REDIS_PASSWORD"])

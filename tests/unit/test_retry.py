@@ -42,6 +42,7 @@ ATTEMPTS = [
     Verdict.MEMORY_ERROR,
     Verdict.TIMED_OUT,
     Verdict.OVER_MEMORY,
+    Verdict.OVER_DISK,
     Verdict.CPU_LIMIT,
 ]
 CRASHES = [Verdict.CRASHED, Verdict.EXITED, Verdict.BROKE_PROTOCOL, Verdict.DISCONNECTED]

@@ -72,7 +72,8 @@ def test_server_comes_from_the_environment_when_no_flag_names_it(monkeypatch):
         (["--burst", "5"], "--rate-limit"),
         (["--rate-limit", "5/s", "--burst", "0"], "--burst is '0'; expected"),
         (["--level", "paranoid"], "process"),
-        (["--level", "strict"], "--level is 'strict'.*not built yet"),
+        (["--level", "strict", "--allow-exec"], "allow.exec is set"),
+        (["--child-uid", "0"], "--child-uid is '0'; expected at least 1"),
         (["--queue", "image:optimize"], "image-optimize"),
         (["--prefix", ""], "--prefix is ''; expected text"),
         (["--redis", "redis://u:p@h"], "TORIL_REDIS_URL"),
@@ -135,7 +136,11 @@ def test_keep_rule_is_a_number_an_age_or_both(rule, expected):
     [
         ({"metrics_size": -1}, "metrics_size is -1; expected at least 0"),
         ({"name": "a:b"}, "a-b"),
-        ({"level": Level.STRICT}, "not built yet"),
+        (
+            {"level": Level.STRICT, "allow": Allow(exec=True)},
+            "allow.exec is set; expected it unset",
+        ),
+        ({"child_uid": 0}, "child_uid is 0; expected at least 1"),
         ({"max_stalled": -1}, "max_stalled is -1; expected at least 0"),
         ({"limits": Limits(memory_bytes=2**20)}, "memory_bytes is 1 MiB; expected at least 16 MiB"),
         ({"allow": Allow(env=("A=1",))}, "env gives 'A' a value"),

@@ -75,6 +75,7 @@ ROWS: dict[Verdict, Row] = {
     Verdict.MEMORY_ERROR: Row(Counts.ATTEMPT, Follows.RETRY),
     Verdict.TIMED_OUT: Row(Counts.ATTEMPT, Follows.RETRY),
     Verdict.OVER_MEMORY: Row(Counts.ATTEMPT, Follows.RETRY),
+    Verdict.OVER_DISK: Row(Counts.ATTEMPT, Follows.RETRY),
     Verdict.CPU_LIMIT: Row(Counts.ATTEMPT, Follows.RETRY),
     Verdict.UNRECOVERABLE: Row(Counts.ATTEMPT, Follows.FAIL),
     Verdict.UNREADABLE: Row(Counts.ATTEMPT, Follows.FAIL),

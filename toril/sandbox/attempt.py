@@ -126,6 +126,8 @@ class Attempt:
             detail["stderr"] = tail
         if fault is None:
             detail |= self._place()
+            if process.death.was_out_of_memory:
+                detail |= {"limit_bytes": self._child.limits.memory_bytes or 0, "by": "cgroup"}
             return outcomes.died(process.death, usage=self._usage(), detail=detail)
         outcome = self._ended(fault, self._last_stage(detail), detail)
         if fault.verdict is Verdict.TIMED_OUT and self.stack:
@@ -164,6 +166,10 @@ class Attempt:
     def on_over_memory(self, growth_bytes: int) -> None:
         """Part of `watch.Watched`."""
         self._child.kill_for(outcomes.over_memory(self._child.limits, growth_bytes))
+
+    def on_over_disk(self, why: str) -> None:
+        """Part of `watch.Watched`."""
+        self._child.kill_for(Fault(Verdict.OVER_DISK, why))
 
     def on_over_cpu(self, cpu_ms: float) -> None:
         """Part of `watch.Watched`."""

@@ -14,6 +14,13 @@ _DAC_OVERRIDE = 1
 _HEADER = struct.Struct("=Ii")
 _DATA = struct.Struct("=IIIIII")
 
+_PR_CAPBSET_DROP = 24
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_MAX_CAPABILITIES = 64
+"""Bits of a capability set; given by the kernel's interface. It says EINVAL after the last one that
+it knows."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _capget, _capset = _libc.capget, _libc.capset  # Looked up once, not in every child.
 
@@ -27,6 +34,20 @@ def keep_file_access() -> None:
         OSError: the kernel refuses.
     """
     _set(effective() & (1 << _DAC_OVERRIDE))
+
+
+def drop_all() -> None:
+    """Give up every capability, and every way to get one back.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    for number in range(_MAX_CAPABILITIES):
+        if _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), 0, 0, 0) != 0:
+            break
+    clear = ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL)
+    _check(_libc.prctl(_PR_CAP_AMBIENT, clear, 0, 0, 0), "clearing ambient capabilities")
+    _set(0)
 
 
 def effective() -> int:

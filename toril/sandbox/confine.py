@@ -11,6 +11,7 @@ import faulthandler
 import gc
 import io
 import os
+import resource
 import signal
 import sys
 from dataclasses import dataclass
@@ -18,14 +19,25 @@ from typing import TYPE_CHECKING
 
 import setproctitle
 
-from toril.sandbox import capabilities, landlock, levels, proc, seccomp
-from toril.sandbox.limits import Limits, apply_rlimits
+from toril.sandbox import (
+    capabilities,
+    cgroup,
+    landlock,
+    levels,
+    namespaces,
+    private_root,
+    proc,
+    seccomp,
+    users,
+)
+from toril.sandbox.levels import RESTRICTED, SHARED, STRICT, Level
+from toril.sandbox.limits import PROCESSES, Limits, apply_rlimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from toril.sandbox.levels import Level
     from toril.sandbox.named import UserCode
+    from toril.sandbox.places import Place
     from toril.sandbox.wall import Wall
 
 DATA_FD = 3
@@ -74,7 +86,8 @@ class Plan:
         has_hidden: variables of the supervisor's environment were kept from it.
         shared_fds: read-only files that preloaded modules hold open.
         data_fd, stdout_fd, stderr_fd, stack_fd: its ends of socket and pipes.
-        rules_fd: its Landlock rule set, if there is one.
+        place: where it lives, with its Landlock rule set if there is one.
+        gate_fd: where a `strict` child waits until it is adopted.
     """
 
     queue: str
@@ -91,7 +104,8 @@ class Plan:
     stdout_fd: int
     stderr_fd: int
     stack_fd: int
-    rules_fd: int | None = None
+    place: Place
+    gate_fd: int = -1
 
     @property
     def title(self) -> str:
@@ -190,10 +204,10 @@ def _take_fds(plan: Plan) -> None:
     os.dup2(plan.data_fd, DATA_FD, inheritable=False)
     os.dup2(plan.stack_fd, STACK_FD, inheritable=False)
     os.close(PEAK_FD)
-    if plan.rules_fd is None:
+    if plan.place.rules_fd is None:
         os.close(RULES_FD)
     else:
-        os.dup2(plan.rules_fd, RULES_FD, inheritable=False)
+        os.dup2(plan.place.rules_fd, RULES_FD, inheritable=False)
     low = LAST_FD + 1
     for fd in keep:
         os.closerange(low, fd)
@@ -223,6 +237,31 @@ def _add_own_rule(plan: Plan) -> None:
         own = landlock.grant("/proc/self", landlock.READ)
         landlock.add_rule(RULES_FD, plan.wall.files.rights, own)
         os.close(own.fd)
+
+
+def _move_in(plan: Plan) -> None:
+    """Into a root of its own, with its work directory; the host's tree is out of reach then."""
+    wall, place = plan.wall, plan.working_directory
+    os.umask(0o077)
+    private_root.enter(wall.root, place, wall.allow.tmp_size_bytes)
+    if wall.files is not None:
+        # The root's own directories are not the host's, for which there are rules already.
+        for path, rights in {"/": landlock.READ_DIR, place: landlock.WRITE}.items():
+            own = landlock.grant(path, rights)
+            landlock.add_rule(RULES_FD, wall.files.rights, own)
+            os.close(own.fd)
+
+
+def _bound_processes(plan: Plan) -> None:
+    """The kernel counts by user, or since 5.14 by user and namespace: here by child, either way."""
+    if plan.place.uid is not None or plan.wall.level in STRICT:
+        resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
+
+
+def _die_with_zygote(plan: Plan) -> None:
+    """In a pid namespace of its own a child sees no parent; its gate has told it of the zygote."""
+    parent = 0 if plan.wall.level in STRICT else plan.zygote_pid
+    proc.die_with_parent(parent, signal.SIGKILL)
 
 
 def _enter_domain(plan: Plan) -> None:
@@ -263,14 +302,20 @@ def _reseed() -> None:
 
 
 STEPS = (
+    Step("gate", lambda plan: namespaces.wait_at_gate(plan.gate_fd), STRICT),
     Step("file descriptors", _take_fds),
     Step("session", lambda _: os.setsid()),
-    Step("death signal", lambda plan: proc.die_with_parent(plan.zygote_pid, signal.SIGKILL)),
+    # A strict child is born in its group, and as its user.
+    Step("control group", lambda plan: cgroup.join(plan.place.entrance), SHARED),
+    Step("user", lambda plan: users.become(plan.place.uid), SHARED),
+    Step("processes", _bound_processes, levels.WALLED),
+    # A change of user clears the signal.
+    Step("death signal", _die_with_zygote),
     Step("orphans", lambda _: proc.adopt_orphans()),
     Step("standard streams", lambda _: open_streams()),
     Step("signals", lambda _: reset_signals()),
     Step("stack", lambda _: answer_stack_asks()),
-    Step("working directory", settle_in),
+    Step("working directory", settle_in, SHARED),
     Step("temporary files", _own_workplace, levels.WALLED),
     Step("out-of-memory score", lambda _: _volunteer_for_oom()),
     Step("peak of memory", lambda _: _open_peak()),
@@ -279,9 +324,12 @@ STEPS = (
     Step("garbage collector", lambda _: gc.enable()),
     Step("random numbers", lambda _: _reseed()),
     Step("title", lambda plan: setproctitle.setproctitle(plan.title)),
-    Step("capabilities", lambda _: capabilities.keep_file_access(), levels.WALLED),
+    # Nothing before it can do without /proc, nothing after it has it.
+    Step("private root", _move_in, STRICT),
+    Step("capabilities", lambda _: capabilities.keep_file_access(), RESTRICTED),
+    Step("all capabilities", lambda _: capabilities.drop_all(), STRICT),
     Step("no new privileges", lambda _: landlock.forgo_privileges(), levels.WALLED),
-    Step("rules for files", _add_own_rule, levels.WALLED),
+    Step("rules for files", _add_own_rule, RESTRICTED),
     Step("landlock", _enter_domain, levels.WALLED),
     Step("seccomp", _filter_calls, levels.WALLED),
 )

@@ -20,22 +20,29 @@ class Death:
         exit_code: None unless it exited.
         signal: None unless a signal ended it.
         cpu_ms: user and system time of its whole life; None when nobody could tell.
+        was_out_of_memory: the kernel killed it, because its control group was full.
     """
 
     exit_code: int | None = None
     signal: int | None = None
     cpu_ms: float | None = None
+    was_out_of_memory: bool = False
 
     @classmethod
-    def from_status(cls, status: int, cpu_ms: float | None) -> Death:
+    def from_status(
+        cls, status: int, cpu_ms: float | None, *, was_out_of_memory: bool = False
+    ) -> Death:
         """From a wait status."""
         if os.WIFSIGNALED(status):
-            return cls(signal=os.WTERMSIG(status), cpu_ms=cpu_ms)
+            number = os.WTERMSIG(status)
+            return cls(signal=number, cpu_ms=cpu_ms, was_out_of_memory=was_out_of_memory)
         return cls(exit_code=os.WEXITSTATUS(status), cpu_ms=cpu_ms)
 
     @property
     def words(self) -> str:
         """How it ended, for people; the subject may be the child or the job."""
+        if self.was_out_of_memory:
+            return "over the memory limit: its control group was full, killed by the kernel"
         if self.signal is not None:
             name = signal_name(self.signal)
             hint = (
@@ -53,6 +60,8 @@ class Death:
     @property
     def verdict(self) -> Verdict:
         """The verdict when nothing else is known about the end."""
+        if self.was_out_of_memory:
+            return Verdict.OVER_MEMORY
         if self.signal is not None:
             return Verdict.CRASHED
         return Verdict.LOST if self.exit_code is None else Verdict.EXITED

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toril.errors import SandboxUnavailable
-from toril.sandbox import environment
+from toril.sandbox import cgroup, environment
 from toril.sandbox.descriptors import pipe
 from toril.sandbox.levels import WALLED
 
@@ -126,4 +126,7 @@ def orders(spec: ZygoteSpec, work_root: str) -> dict[str, Any]:
         "python_path": [str(Path(entry).absolute()) for entry in spec.python_path],
         "working_directory": spec.working_directory,
         "nice": spec.nice,
+        "child_uid": spec.child_uid,
+        "cgroup": home.as_message() if (home := cgroup.settled()) else None,
+        "preload": list(spec.preload),
     }

@@ -17,15 +17,16 @@ from toril.sandbox.allow import Allow
 from toril.sandbox.capture import Capture
 from toril.sandbox.deaths import Death, signal_name
 from toril.sandbox.descriptors import close_all, pairs
+from toril.sandbox.disk_watch import DiskWatch
 from toril.sandbox.handle import Child
 from toril.sandbox.launch import Launched, launch, orders
-from toril.sandbox.levels import Level, require
 from toril.sandbox.listener import tell
 from toril.sandbox.named import UserCode
 from toril.sandbox.states import State
 
 if TYPE_CHECKING:
     from toril.sandbox.control import Message
+    from toril.sandbox.levels import Level
     from toril.sandbox.limits import Limits
     from toril.sandbox.listener import ChildListener
 
@@ -53,6 +54,8 @@ class ZygoteSpec:
         preload_s: longest start of a zygote, the processor's import included.
         is_listeners: the processor is a mapping from event name to listeners.
         backoff: `"module:attribute"` of back-off strategies; empty without.
+        child_uid: first of the users that children run as when toril is root; None: the default.
+        preload: modules that the zygote imports for children that import the processor themselves.
     """
 
     queue: str
@@ -69,6 +72,8 @@ class ZygoteSpec:
     preload_s: float = 60.0
     is_listeners: bool = False
     backoff: str = ""
+    child_uid: int | None = None
+    preload: tuple[str, ...] = ()
 
     @property
     def code(self) -> UserCode:
@@ -108,6 +113,7 @@ class Zygote:
         self._next_number = 1
         self._unsent: deque[tuple[Message, tuple[int, ...]]] = deque()
         self._first_word: asyncio.Future[Message | None] = self._loop.create_future()
+        self._disk = DiskWatch(self._loop, spec.allow.tmp_size_bytes)
         self._ended = asyncio.Event()
         self._forgot = asyncio.Event()
         self._is_stopping = False
@@ -132,7 +138,6 @@ class Zygote:
             SandboxUnavailable: the level cannot be enforced, the import left something open, or
                 the zygote did not start.
         """
-        require(spec.level)
         zygote = cls(spec, listener, launch(spec))
         await zygote.preload()
         return zygote
@@ -271,13 +276,15 @@ class Zygote:
         child = self._numbered.get(message.get("number", 0))
         match message["is"]:
             case "forked" if child is not None:
+                if directory := message["work_directory"]:
+                    child.process.watch_disk(self._disk, directory)
                 child.forked(message["pid"], fds[0])
             case "forked":
                 os.close(fds[0])
             case "not-forked" if child is not None:
                 child.not_forked(message["reason"])
             case "reaped" if child is not None:
-                child.reported(Death.from_status(message["status"], message["cpu_ms"]))
+                child.reported(_death(message))
             case "importing":
                 self._is_importing = True
             case "ready" | "refused":
@@ -323,6 +330,7 @@ class Zygote:
         self._channel.close()
         self._capture.close()
         os.close(self._pidfd)
+        self._disk.close()
         self._remove_work_root()
         if not self._first_word.done():
             self._first_word.set_result(None)
@@ -361,3 +369,9 @@ class Zygote:
         if code is None or code >= 0:
             return f"exited with code {code}"
         return f"was ended by {signal_name(-code)}"
+
+
+def _death(message: Message) -> Death:
+    return Death.from_status(
+        message["status"], message["cpu_ms"], was_out_of_memory=message["was_out_of_memory"]
+    )

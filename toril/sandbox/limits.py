@@ -14,6 +14,10 @@ from toril.errors import InvalidOption
 
 _MIB = 1024 * 1024
 
+PROCESSES = 64
+"""Processes and threads of one child, where something can hold it to that; chosen: what numeric
+libraries start on a large machine when they are let, far below what a machine bears."""
+
 _MIN_OPEN_FILES = 16
 """Fewest open files a child can do with; chosen: its own six, and a few for the interpreter."""
 

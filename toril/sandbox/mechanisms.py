@@ -14,7 +14,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toril.errors import SandboxUnavailable
-from toril.sandbox import bpf, landlock, levels, seccomp, syscalls
+from toril.sandbox import (
+    birth,
+    bpf,
+    cgroup,
+    landlock,
+    levels,
+    namespaces,
+    private_root,
+    seccomp,
+    syscalls,
+    users,
+)
 from toril.sandbox.throwaway import tried
 
 if TYPE_CHECKING:
@@ -58,7 +69,7 @@ class Mechanism:
 
 
 def require(level: Level, waived: frozenset[str]) -> frozenset[str]:
-    """What is missing here and waived.
+    """What is missing here and waived; users of their own are then not used, if they could be.
 
     Raises:
         SandboxUnavailable: something is missing that is not waived.
@@ -68,7 +79,8 @@ def require(level: Level, waived: frozenset[str]) -> frozenset[str]:
     refused = {name: found for name, found in missing.items() if name not in waived}
     if refused:
         raise refusal(level, refused)
-    return frozenset(missing)
+    declined = {"uid"} & waived if os.geteuid() == 0 else set()
+    return frozenset(missing) | declined
 
 
 def refusal(level: Level, missing: dict[str, Finding]) -> SandboxUnavailable:
@@ -158,11 +170,77 @@ def _filter_one_call() -> str:
     return "a forbidden call was answered"
 
 
+def _look_for_namespaces() -> Finding:
+    if words := tried(_live_apart):
+        return Finding(
+            is_there=False,
+            detail=f"namespaces cannot be made and mounted in: {words}",
+            remedy=birth.NAMESPACES_REMEDY,
+        )
+    return Finding(is_there=True, detail="user, mount, pid, net, ipc and uts namespaces")
+
+
+def _live_apart() -> str:
+    """What a child of level strict does, with an empty root; AppArmor stops it only there."""
+    namespaces.unshare_all()
+    return tried(_move_out)
+
+
+def _move_out() -> str:
+    private_root.enter((), "/job", 1 << 20)
+    return "the host's files are still there" if os.access(os.__file__, os.F_OK) else ""
+
+
+def _look_for_cgroup() -> Finding:
+    is_there, detail = cgroup.look()
+    return Finding(
+        is_there=is_there,
+        detail=detail,
+        remedy=""
+        if is_there
+        else "Delegate a group with memory and pids: Delegate=memory pids in the systemd unit, "
+        "--security-opt writable-cgroups=true for Docker 28, --security-opt "
+        "unmask=/sys/fs/cgroup for Podman; or accept in writing that memory is limited by a "
+        "watchdog only: --waive cgroup",
+    )
+
+
+def _look_for_users() -> Finding:
+    if os.geteuid() != 0:
+        return Finding(is_there=True, detail="not root: children share this ordinary user")
+    try:
+        base = users.base_of(None)
+    except SandboxUnavailable as refusal:
+        return Finding(is_there=False, detail=refusal.reason, remedy=refusal.remedy)
+    if words := tried(lambda: _change_to(base)):
+        return Finding(
+            is_there=False,
+            detail=f"root cannot become another user: {words}",
+            remedy="Give it CAP_SETUID and CAP_SETGID, start it as an ordinary user, or let "
+            "children be root in writing: --waive uid",
+        )
+    return Finding(is_there=True, detail=f"each child a user of its own, from {base} on")
+
+
+def _change_to(uid: int) -> str:
+    users.become(uid)
+    return "" if os.getresuid() == (uid, uid, uid) else "it is still root"
+
+
 _KINDS: dict[str, tuple[str, Callable[[], Finding]]] = {
     "landlock": ("files and TCP that were not allowed cannot be reached", _look_for_landlock),
     "seccomp": (
         "other processes, sockets, programs and risky parts of the kernel cannot be reached",
         _look_for_seccomp,
+    ),
+    "uid": ("as root, each child is a user that nobody else is", _look_for_users),
+    "namespaces": (
+        "a child sees no process, network, or file of the host but what it may read",
+        _look_for_namespaces,
+    ),
+    "cgroup": (
+        "all memory and every process of a child count against its limits",
+        _look_for_cgroup,
     ),
 }
 

@@ -52,6 +52,7 @@ _MESSAGES: Mapping[Verdict, str] = {
     Verdict.DISCONNECTED: "closed its socket to the supervisor without a result",
     Verdict.OVER_MEMORY: "over the memory limit",
     Verdict.CPU_LIMIT: "over the CPU limit",
+    Verdict.OVER_DISK: "over the limit of its work directory",
 }
 
 _ON_REQUEST = frozenset({Verdict.INTERRUPTED, Verdict.CANCELLED, Verdict.LOCK_LOST})
@@ -211,7 +212,7 @@ def ended(fault: Fault, *, limits: Limits, usage: Usage, detail: Detail) -> Outc
         case Verdict.CPU_LIMIT:
             detail["limit_ms"] = round((limits.cpu_s or 0) * 1000)
         case Verdict.OVER_MEMORY:
-            detail["limit_bytes"] = limits.memory_bytes or 0
+            detail |= {"limit_bytes": limits.memory_bytes or 0, "by": "watchdog"}
         case Verdict.BROKE_PROTOCOL:
             detail["rule"] = fault.why
     return Outcome(fault.verdict, message=message, detail=detail, usage=usage)

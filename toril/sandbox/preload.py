@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 import fcntl
+import importlib
 import os
 import stat
 import sys
@@ -54,13 +55,55 @@ def load(code: UserCode, *, has_hidden: bool) -> tuple[Processor, list[int]]:
         ProcessorImportError: the import failed, or what it found is not a processor.
         SandboxUnavailable: it left something open that children must not share.
     """
-    before = open_fds()
-    with watching_threads() as starters:
+    with _watched(processor.module_of(code.path), code.words) as shared_fds:
         found = resolve(code, has_hidden=has_hidden)
         if found.has_coroutines:
             coroutine_runner()
-    refuse_threads(starters, processor.module_of(code.path))
-    return found, [fd for fd in sorted(open_fds() - before) if _is_shareable(fd, code)]
+    return found, shared_fds
+
+
+def load_libraries(names: Sequence[str]) -> list[int]:
+    """Import modules for children that import the processor themselves.
+
+    Returns:
+        The read-only files that they hold open.
+
+    Raises:
+        ProcessorImportError: one cannot be imported.
+        SandboxUnavailable: one left something open that children must not share.
+    """
+    modules = ", ".join(names)
+    with _watched(modules, modules) as shared_fds:
+        for name in names:
+            _import_library(name)
+    return shared_fds
+
+
+def _import_library(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except BaseException as error:  # noqa: BLE001 - a wall: a module may raise anything
+        raise ProcessorImportError(
+            f"importing {name!r}, which preload names, failed: "
+            f"{type(error).__name__}: {clean(ends.said(error), 2048)}",
+            "Install it where the worker runs, or leave it out",
+            clean_end(ends.stack(error), _MAX_TRACEBACK_BYTES),
+        ) from None
+
+
+@contextmanager
+def _watched(modules: str, words: str) -> Iterator[list[int]]:
+    """Check what imports leave open; the list is filled with what children may share.
+
+    Args:
+        modules: what is imported, by name.
+        words: the same for people.
+    """
+    before, shared_fds = open_fds(), list[int]()
+    with watching_threads() as starters:
+        yield shared_fds
+    refuse_threads(starters, modules)
+    shared_fds += [fd for fd in sorted(open_fds() - before) if _is_shareable(fd, words)]
 
 
 def resolve(
@@ -213,7 +256,7 @@ def _is_open(fd: int) -> bool:
     return True
 
 
-def _is_shareable(fd: int, code: UserCode) -> bool:
+def _is_shareable(fd: int, words: str) -> bool:
     """Whether children may have it: read-only files only.
 
     Raises:
@@ -226,8 +269,7 @@ def _is_shareable(fd: int, code: UserCode) -> bool:
         return True
     target = os.readlink(f"/proc/self/fd/{fd}")
     raise SandboxUnavailable(
-        f"importing {code.words} left {kind} open (fd {fd}: {target}), "
-        "which all children would share",
+        f"importing {words} left {kind} open (fd {fd}: {target}), which all children would share",
         IMPORT_IN_CHILD,
     )
 

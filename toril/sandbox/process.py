@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from toril.call import Usage
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from toril.sandbox.channel import Owner
     from toril.sandbox.descriptors import Ends
+    from toril.sandbox.disk_watch import DiskWatch
     from toril.sandbox.limits import Limits
 
 
@@ -56,11 +58,19 @@ class Process:
         self._loop = loop
         self._pidfd: int | None = None
         self._stack = StackReader(loop, ends.stack)
+        self._disk: tuple[DiskWatch, str] | None = None
+
+    def watch_disk(self, disk: DiskWatch, directory: str) -> None:
+        """While it runs a call, this work directory is looked at; to be told before it is born."""
+        self._disk = disk, directory
 
     def born(self, pid: int, pidfd: int, on_death: Callable[[], None]) -> None:
         """It exists; `pidfd` is ours from now on."""
         self.pid, self._pidfd = pid, pidfd
         self._loop.add_reader(pidfd, on_death)
+        if self._disk is not None:
+            disk, directory = self._disk
+            self.watch.look_at_disk = partial(disk.look, directory, pid)
 
     def ready(self) -> None:
         """It is set up: growth is counted from here."""

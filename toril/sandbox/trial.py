@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toril.errors import SandboxUnavailable
-from toril.sandbox import syscalls
+from toril.sandbox import birth, syscalls
 from toril.sandbox.confine import RULES_FD
-from toril.sandbox.levels import ALL
+from toril.sandbox.levels import ALL, STRICT
 from toril.sandbox.throwaway import tried
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ def hold(plan: Plan, steps: Iterable[Step]) -> None:
     Raises:
         SandboxUnavailable: something forbidden was possible, or something needed was not.
     """
-    walls = [step for step in steps if step.levels != ALL]
-    words = tried(lambda: _try(plan, walls)) if walls else ""
+    is_apart = plan.wall.level in STRICT
+    walls = [step for step in steps if step.levels != ALL and step.name != "gate"]
+    words = tried(lambda: _try_apart(plan, walls) if is_apart else _try(plan, walls))
     if words:
         raise SandboxUnavailable(
             f'level "{plan.wall.level.value}" does not hold on this host: {words}',
@@ -67,9 +68,15 @@ def hold(plan: Plan, steps: Iterable[Step]) -> None:
         )
 
 
+def _try_apart(plan: Plan, walls: Iterable[Step]) -> str:
+    """As the first process of its own namespaces."""
+    birth.part(plan)
+    return tried(lambda: _try(plan, walls))
+
+
 def _try(plan: Plan, walls: Iterable[Step]) -> str:
-    if plan.rules_fd is not None:
-        os.dup2(plan.rules_fd, RULES_FD)
+    if plan.place.rules_fd is not None:
+        os.dup2(plan.place.rules_fd, RULES_FD)
     for step in walls:
         try:
             step.act(plan)

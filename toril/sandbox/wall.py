@@ -14,15 +14,24 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from toril.sandbox import landlock, mechanisms, policy, readable, seccomp, syscalls
+from toril.sandbox import (
+    landlock,
+    mechanisms,
+    policy,
+    private_root,
+    readable,
+    seccomp,
+    syscalls,
+)
 from toril.sandbox.allow import Allow
 from toril.sandbox.landlock import Grant, Rights
-from toril.sandbox.levels import WALLED, Level
+from toril.sandbox.levels import STRICT, WALLED, Level
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from toril.sandbox.bpf import Program
+    from toril.sandbox.private_root import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,7 @@ class Wants:
         python_path: the import path.
         work_root: directory that holds the work directories of the zygote's children; empty at
             `process`.
+        child_uid: first of the users that children run as when toril is root; None: the default.
     """
 
     level: Level
@@ -45,6 +55,7 @@ class Wants:
     processor: str = ""
     python_path: Sequence[str] = ()
     work_root: str = ""
+    child_uid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,7 @@ class Wall:
         missing: mechanisms that this host lacks and the operator has waived.
         files: None where there is no Landlock.
         filter: the system call filter; None where there is none.
+        root: what the root directory of a `strict` child is made of.
     """
 
     level: Level
@@ -64,6 +76,7 @@ class Wall:
     missing: frozenset[str] = frozenset()
     files: Files | None = None
     filter: Program | None = None
+    root: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +104,14 @@ def build(wants: Wants) -> Wall:
         return Wall(wants.level, wants.allow)
     missing = mechanisms.require(wants.level, wants.waive)
     abi = 0 if "landlock" in missing else landlock.abi()
+    paths = readable_paths(wants)
     return Wall(
         level=wants.level,
         allow=wants.allow,
         missing=missing,
-        files=_files(wants, abi) if abi else None,
+        files=_files(wants, paths, abi) if abi else None,
         filter=None if "seccomp" in missing else system_calls(wants.allow, abi),
+        root=_root(paths) if wants.level in STRICT else (),
     )
 
 
@@ -110,11 +125,23 @@ def system_calls(allow: Allow, abi: int) -> Program:
     return seccomp.compile_policy(rules, syscalls.ARCHITECTURES[os.uname().machine])
 
 
-def _files(wants: Wants, abi: int) -> Files:
-    rights = Rights.of(abi, has_network=bool(wants.allow.network))
+def readable_paths(wants: Wants) -> Mapping[str, int]:
+    """Path → rights: what children may read and write of the host."""
     tree = readable.with_allowed(readable.defaults(wants.python_path, wants.processor), wants.allow)
+    return tree.paths
+
+
+def _root(paths: Mapping[str, int]) -> tuple[Entry, ...]:
+    """The same for a private root; where only names may be listed, it shows what may be read."""
+    read = [path for path, rights in paths.items() if rights & landlock.READ_FILE]
+    write = [path for path, rights in paths.items() if rights & landlock.MAKE_REG]
+    return private_root.plan(read, write)
+
+
+def _files(wants: Wants, paths: Mapping[str, int], abi: int) -> Files:
+    rights = Rights.of(abi, has_network=bool(wants.allow.network))
     real: dict[str, int] = {}
-    for path, allowed in tree.paths.items():
+    for path, allowed in paths.items():
         target = os.path.realpath(path)
         real[target] = real.get(target, 0) | allowed
     return Files(rights, real, tuple(open_grants(real)))

@@ -1,10 +1,11 @@
-"""Keeps watch over one running attempt: its deadlines, its memory and its CPU time.
+"""Keeps watch over one running attempt: deadlines, memory, CPU time, and its work directory.
 
 One timer for all of it: most jobs end before it fires once.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from toril.sandbox.alarm import Alarm
@@ -47,9 +48,17 @@ class Watched(Protocol):
     def on_over_cpu(self, cpu_ms: float) -> None:
         """The attempt has used too much CPU time."""
 
+    def on_over_disk(self, why: str) -> None:
+        """The work directory holds too much, or hides what it holds."""
+
 
 class Watch:
-    """`begin` and `end` enclose an attempt."""
+    """`begin` and `end` enclose an attempt.
+
+    Attributes:
+        look_at_disk: measures the work directory beside the loop and calls back with what is
+            wrong, empty for nothing; None: there is none to be watched.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
         self._loop = loop
@@ -57,6 +66,8 @@ class Watch:
         self._alarm = Alarm(loop)
         self._steps = _steps(limits)
         self._polls = limits.memory_bytes is not None or limits.cpu_s is not None
+        self.look_at_disk: Callable[[Callable[[str], None]], None] | None = None
+        self._is_looking = False
         self._next = 0
         self._begun_s = 0.0
         self._watched: Watched | None = None
@@ -78,7 +89,7 @@ class Watch:
 
     def _set(self, age_s: float) -> None:
         """Set the timer for what comes next; `age_s`: of the attempt."""
-        delays = [POLL_S] if self._polls else []
+        delays = [POLL_S] if self._polls or self.look_at_disk else []
         if self._next < len(self._steps):
             delays.append(max(0.0, self._steps[self._next][0] - age_s))
         if delays:
@@ -111,6 +122,15 @@ class Watch:
             if used_ms is not None and used_ms > limits.cpu_s * 1000:
                 self._is_over_cpu = True
                 watched.on_over_cpu(used_ms)
+        if self.look_at_disk is not None and not self._is_looking:
+            self._is_looking = True
+            self.look_at_disk(partial(self._on_disk, watched))
+
+    def _on_disk(self, watched: Watched, why: str) -> None:
+        """An answer may come when the attempt it was asked for is over."""
+        self._is_looking = False
+        if why and self._watched is watched:
+            watched.on_over_disk(why)
 
 
 def _steps(limits: Limits) -> list[tuple[float, Callable[[Watched], None]]]:

@@ -20,6 +20,7 @@ from toril.sandbox import landlock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from toril.sandbox.landlock import Grant
     from toril.sandbox.wall import Files
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -46,9 +47,12 @@ class Workplaces:
     Args:
         root: directory that holds them.
         files: what Landlock is told of every child; None without Landlock.
+        inside: the path that a work directory has in a root of the child's own, which the child
+            makes and whose rule it adds; empty: they lie in `root`.
     """
 
-    def __init__(self, root: str, files: Files | None) -> None:
+    def __init__(self, root: str, files: Files | None, inside: str = "") -> None:
+        self._inside = inside
         self._root = root
         self._files = files
         self._made = 0
@@ -92,22 +96,26 @@ class Workplaces:
 
     def close(self, seconds: float) -> None:
         """Remove what is left, as far as the time goes."""
-        if self._spare is not None:
+        if self._spare is not None and not self._inside:
             self.clear_away(self._spare.path)
         self.remove_for(seconds)
 
     def _make(self) -> Workplace:
+        if self._inside:
+            return Workplace(self._inside, self._rules())
         self._made += 1
         path = os.path.join(self._root, str(self._made))
         os.mkdir(path, 0o700)
-        if self._files is None:
-            return Workplace(path, None)
         own = landlock.grant(path, landlock.WRITE)
         try:
-            rules = landlock.make_ruleset(self._files.rights, (*self._files.grants, own))
+            return Workplace(path, self._rules(own))
         finally:
             os.close(own.fd)
-        return Workplace(path, rules)
+
+    def _rules(self, *own: Grant) -> int | None:
+        if self._files is None:
+            return None
+        return landlock.make_ruleset(self._files.rights, (*self._files.grants, *own))
 
 
 def empty(path: str) -> Iterator[None]:

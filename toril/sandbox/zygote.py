@@ -15,22 +15,25 @@ import socket
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import setproctitle
 
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox import child, confine, control, preload, proc, tree, trial, wall
+from toril.sandbox import birth, child, confine, control, preload, proc, tree, trial, wall
 from toril.sandbox.allow import Allow
-from toril.sandbox.levels import WALLED, Level, require
+from toril.sandbox.cgroup import home_of
+from toril.sandbox.levels import STRICT, WALLED, Level
 from toril.sandbox.limits import Limits
 from toril.sandbox.named import UserCode
-from toril.sandbox.workplace import Workplace, Workplaces
+from toril.sandbox.places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from toril.sandbox.birth import Birth
     from toril.sandbox.control import Message
+    from toril.sandbox.places import Place
     from toril.sandbox.processor import Processor
 
 
@@ -61,7 +64,6 @@ def main(channel: socket.socket) -> int:
 
 def _prepare(channel: socket.socket, orders: Message) -> _Zygote:
     wants = _wants(orders)
-    require(wants.level)
     _reserve_low_fds()
     sys.path[:] = orders["python_path"] + [
         entry for entry in sys.path if entry not in orders["python_path"]
@@ -69,11 +71,14 @@ def _prepare(channel: socket.socket, orders: Message) -> _Zygote:
     os.chdir(orders["working_directory"])
     processor: Processor | None = None
     shared_fds: list[int] = []
-    if orders["import_in"] == "zygote":
+    if orders["import_in"] == "zygote" and wants.level not in STRICT:
         control.send(channel, {"is": "importing"})
         processor, shared_fds = preload.load(
             UserCode(**orders["code"]), has_hidden=orders["has_hidden"]
         )
+    elif orders["preload"]:
+        control.send(channel, {"is": "importing"})
+        shared_fds = preload.load_libraries(orders["preload"])
     confine.reset_signals()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # A service manager may signal the whole group: the supervisor alone decides who stops.
@@ -81,8 +86,10 @@ def _prepare(channel: socket.socket, orders: Message) -> _Zygote:
     gc.collect()
     gc.freeze()
     gc.disable()
-    zygote = _Zygote(channel, orders, _Prepared(processor, shared_fds, wall.build(wants)))
-    zygote.try_out()
+    built, limits = wall.build(wants), Limits(**orders["limits"])
+    places = Places(wants, limits, home_of(orders["cgroup"]), built.files)
+    zygote = _Zygote(channel, orders, _Prepared(processor, shared_fds, built, places))
+    zygote.try_out(wants)
     return zygote
 
 
@@ -94,6 +101,7 @@ def _wants(orders: Message) -> wall.Wants:
         processor=orders["code"]["path"],
         python_path=orders["python_path"],
         work_root=orders["work_root"],
+        child_uid=orders["child_uid"],
     )
 
 
@@ -138,24 +146,28 @@ _LAST_REMOVAL_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What all children have in common: processor, read-only files it holds open, wall."""
+    """What all children have in common: processor, read-only files it holds open, wall, places."""
 
     processor: Processor | None
     shared_fds: list[int]
     wall: wall.Wall
-
-
-def _workplaces(orders: Message, prepared: _Prepared) -> Workplaces | None:
-    if prepared.wall.level not in WALLED:
-        return None
-    return Workplaces(orders["work_root"], prepared.wall.files)
+    places: Places
 
 
 @dataclass(slots=True)
 class _Forked:
     number: int
     pid: int
-    workplace: str
+    place: Place
+
+
+@dataclass(slots=True)
+class _Expected:
+    """A child that is on its way, by way of an intermediate."""
+
+    number: int
+    birth: Birth
+    place: Place
 
 
 class _Zygote:
@@ -164,8 +176,9 @@ class _Zygote:
         self._orders = orders
         self._limits = Limits(**orders["limits"])
         self._prepared = prepared
-        self._places = _workplaces(orders, prepared)
+        self._places = prepared.places
         self._children: dict[int, _Forked] = {}
+        self._expected: dict[int, _Expected] = {}
         self._poll = select.poll()
 
     @property
@@ -179,33 +192,34 @@ class _Zygote:
         """Waived mechanisms that this host lacks."""
         return sorted(self._prepared.wall.missing)
 
-    def try_out(self) -> None:
+    def try_out(self, wants: wall.Wants) -> None:
         """Put the wall around a process that is thrown away.
 
         Raises:
             SandboxUnavailable: it does not hold.
         """
-        if self._places is None:
+        if self._prepared.wall.level not in WALLED:
             return
         place = self._places.take()
+        self._places.check_reach(place, wants)
         plan = self._plan(0, (-1, -1, -1, -1), place)
         trial.hold(plan, confine.steps(plan))
-        self._places.clear_away(place.path)
-        self._leave_place(place)
+        self._places.give_back(place)
+        self._places.occupied(place)
 
     def serve(self) -> int:
         """Fork and bury until the supervisor says stop, or is gone."""
         self._poll.register(self._channel, select.POLLIN)
         while True:
-            is_busy = self._places is not None and self._places.has_work
-            for fd, _ in self._poll.poll(0 if is_busy else None):
+            for fd, _ in self._poll.poll(0 if self._places.has_work else None):
                 if fd in self._children:
                     self._bury(fd)
+                elif fd in self._expected:
+                    self._deliver(fd)
                 elif not self._obey():
                     self._stop()
                     return 0
-            if self._places is not None:
-                self._places.remove_for(_REMOVAL_S)
+            self._places.work_for(_REMOVAL_S)
 
     def _obey(self) -> bool:
         """Take one message; False when there is nothing more to do."""
@@ -217,52 +231,76 @@ class _Zygote:
             preload.refuse_threads(())
             self._fork(message, fds)
         except (SandboxUnavailable, OSError) as refusal:
-            self._say({"is": "not-forked", "number": message["number"], "reason": str(refusal)})
+            self._refuse(message["number"], refusal)
         finally:
             for fd in fds:
                 os.close(fd)
         return True
 
+    def _refuse(self, number: int, refusal: Exception) -> None:
+        self._say({"is": "not-forked", "number": number, "reason": str(refusal)})
+
     def _fork(self, message: Message, fds: list[int]) -> None:
-        place = self._place()
+        number, place = message["number"], self._places.take()
         plan = self._plan(message["slot"], fds, place)
         confine.flush_streams()
         try:
+            if plan.wall.level in STRICT:
+                self._expect(number, plan)
+                return
             pid = os.fork()
         except OSError:
-            if self._places is not None:
-                self._places.put_back(place)
+            self._places.give_back(place)
             raise
-        if pid == 0:
-            # Its number will be another file's: a collected socket object must not close that.
-            self._channel.detach()
-            child.main(plan, self._prepared.processor)
-        pidfd = os.pidfd_open(pid)
-        self._children[pidfd] = _Forked(message["number"], pid, place.path)
+        else:
+            if pid == 0:
+                self._become(plan)
+            self._announce(_Forked(number, pid, place))
+        finally:
+            self._places.occupied(place)
+
+    def _become(self, plan: confine.Plan) -> NoReturn:
+        """In a fresh fork."""
+        # Its number will be another file's: a collected socket object must not close that.
+        self._channel.detach()
+        child.main(plan, self._prepared.processor)
+
+    def _announce(self, forked: _Forked) -> None:
+        """A child is there: from here the supervisor can end it."""
+        pidfd = os.pidfd_open(forked.pid)
+        self._children[pidfd] = forked
         self._poll.register(pidfd, select.POLLIN)
-        self._say({"is": "forked", "number": message["number"], "pid": pid}, [pidfd])
-        self._leave_place(place)
+        news = {"is": "forked", "number": forked.number, "pid": forked.pid}
+        self._say(news | {"work_directory": forked.place.on_disk}, [pidfd])
 
-    def _place(self) -> Workplace:
-        if self._places is None:
-            return Workplace(str(self._orders["working_directory"]), None)
-        return self._places.take()
+    def _expect(self, number: int, plan: confine.Plan) -> None:
+        begun = birth.begin(plan, self._become)
+        self._expected[begun.report_fd] = _Expected(number, begun, plan.place)
+        self._poll.register(begun.report_fd, select.POLLIN)
 
-    def _leave_place(self, place: Workplace) -> None:
-        """The child has it; make the next one while it starts."""
-        if place.rules_fd is not None:
-            os.close(place.rules_fd)
-        if self._places is not None:
-            self._places.prepare()
+    def _deliver(self, report_fd: int) -> None:
+        """A child is born, or it failed."""
+        expected = self._expected.pop(report_fd)
+        self._poll.unregister(report_fd)
+        try:
+            pid = birth.adopt(expected.birth)
+        except SandboxUnavailable as refusal:
+            self._places.give_back(expected.place)
+            self._refuse(expected.number, refusal)
+            return
+        self._announce(_Forked(expected.number, pid, expected.place))
+        birth.open_gate(expected.birth)
 
-    def _plan(self, slot: int, fds: Sequence[int], place: Workplace) -> confine.Plan:
+    def _plan(self, slot: int, fds: Sequence[int], place: Place) -> confine.Plan:
         data_fd, stdout_fd, stderr_fd, stack_fd = fds
         return confine.Plan(
             queue=self._orders["queue"],
             slot=slot,
             limits=self._limits,
             nice=self._orders["nice"],
-            working_directory=place.path,
+            working_directory=place.workplace.path
+            if place.workplace
+            else self._orders["working_directory"],
             wall=self._prepared.wall,
             zygote_pid=os.getpid(),
             code=UserCode(**self._orders["code"]),
@@ -272,18 +310,19 @@ class _Zygote:
             stdout_fd=stdout_fd,
             stderr_fd=stderr_fd,
             stack_fd=stack_fd,
-            rules_fd=place.rules_fd,
+            place=place,
         )
 
     def _bury(self, pidfd: int) -> None:
         """Reap a dead child and its tree, then report it."""
         forked = self._children.pop(pidfd)
         self._poll.unregister(pidfd)
+        self._places.kill(forked.place)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(forked.pid, signal.SIGKILL)
         _, status, usage = os.wait4(forked.pid, 0)
         os.close(pidfd)
-        swept = tree.sweep_strangers({one.pid for one in self._children.values()})
+        swept = self._sweep()
         self._say(
             {
                 "is": "reaped",
@@ -291,10 +330,16 @@ class _Zygote:
                 "status": status,
                 "cpu_ms": (usage.ru_utime + usage.ru_stime) * 1000,
                 "swept": swept,
+                "was_out_of_memory": self._places.was_out_of_memory(forked.place),
             }
         )
-        if self._places is not None:
-            self._places.clear_away(forked.workplace)
+        self._places.give_back(forked.place)
+
+    def _sweep(self) -> int:
+        """End what a dead child left; a pid namespace has ended with its first process."""
+        if self._prepared.wall.level in STRICT:
+            return 0
+        return tree.sweep_strangers({one.pid for one in self._children.values()})
 
     def _stop(self) -> None:
         for pidfd in self._children:
@@ -302,9 +347,10 @@ class _Zygote:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         for pidfd in list(self._children):
             self._bury(pidfd)
+        for expected in self._expected.values():
+            birth.abort(expected.birth)
         tree.sweep_strangers(set())
-        if self._places is not None:
-            self._places.close(_LAST_REMOVAL_S)
+        self._places.close(_LAST_REMOVAL_S)
 
     def _say(self, message: dict[str, Any], fds: tuple[int, ...] | list[int] = ()) -> None:
         """Report; a supervisor that is gone does not hear it, and the next read ends the loop."""

@@ -12,6 +12,7 @@ import msgspec
 
 from toril.call import Call
 from toril.sandbox.launcher import ZygoteSpec
+from toril.sandbox.levels import STRICT
 from toril.supervisor.backlog import BATCH
 
 if TYPE_CHECKING:
@@ -44,14 +45,16 @@ def zygote_spec(queue: QueueSettings) -> ZygoteSpec:
         queue=queue.name,
         processor=queue.processor,
         level=queue.level,
-        limits=queue.limits,
+        limits=replace(queue.limits, max_jobs=1) if queue.level in STRICT else queue.limits,
         python_path=path,
         working_directory=directory,
         allow=queue.allow,
         waive=queue.waive,
         threads=queue.threads,
-        import_in=queue.import_in,
+        import_in="child" if queue.level in STRICT else queue.import_in,
         backoff=queue.backoff or "",
+        child_uid=queue.child_uid,
+        preload=queue.preload,
     )
 
 

@@ -110,7 +110,7 @@ def _add_run(verbs: argparse._SubParsersAction[_Parser]) -> None:
     add("--max-stalled", default="1", metavar="N", help="recoveries before a job fails; default: 1")
     add("--rate-limit", metavar="N/T", help="such as 200/60s, over all workers of the queue")
     add("--burst", metavar="N", help="tokens a full bucket holds; default: those of --rate-limit")
-    add("--level", default="restricted", help="process or restricted; default: restricted")
+    add("--level", default="restricted", help="process, restricted or strict; default: restricted")
     add("--timeout", metavar="T", help="of one attempt; default: 5m")
     add("--soft-timeout", metavar="T", help="SoftTimeout is raised in the processor; default: none")
     add("--cpu", metavar="T", help="CPU time of one attempt; default: no limit")
@@ -151,6 +151,8 @@ def _add_allow(add: Callable[..., object]) -> None:
     add("--allow-exec", action="store_true", help="processors may start other processes")
     add("--allow-queue", **many, metavar="NAME", help="another queue that job.add() may add to")
     add("--tmp-size", metavar="SIZE", help="of a child's work directory; default: 256MiB")
+    add("--preload", **many, metavar="MODULE", help="imported once, if children import the rest")
+    add("--child-uid", metavar="UID", help="as root: first of the users that children run as")
     add("--waive", **many, metavar="NAME", help="go without this mechanism of the level")
 
 

@@ -36,6 +36,7 @@ MAX_DIGITS = 15
 _FLAGS = {
     "backoff": "backoff",
     "concurrency": "concurrency",
+    "child_uid": "child_uid",
     "cpu_s": "cpu",
     "drain_timeout_ms": "drain_timeout",
     "env": "env",
@@ -120,6 +121,8 @@ def _settings(options: argparse.Namespace) -> Settings:
         listener_timeout_s=_seconds(options.listener_timeout, "--listener-timeout"),
         allow=_allow(options),
         waive=tuple(options.waive),
+        child_uid=None if options.child_uid is None else whole(options.child_uid, "--child-uid", 0),
+        preload=tuple(options.preload),
     )
     return Settings(
         redis=redis_url(options),

@@ -19,7 +19,7 @@ from toril.runtime.keys import check_prefix, check_queue_name
 from toril.runtime.retry import KEEP_EVERYTHING
 from toril.sandbox.allow import Allow
 from toril.sandbox.environment import check_names
-from toril.sandbox.levels import BUILT, MECHANISMS, Level
+from toril.sandbox.levels import MECHANISMS, STRICT, Level
 from toril.sandbox.limits import Limits
 from toril.units import format_bytes, format_ms
 
@@ -85,6 +85,10 @@ class QueueSettings:
         level: how strongly children are isolated.
         allow: what its processors may have, `env` included.
         waive: mechanisms of the level whose absence on this host is accepted, by name.
+        child_uid: first of the users that children run as, one each, when toril is root and the
+            level is at least `restricted`; None: the default range.
+        preload: modules that are imported once for all children, when those import the processor
+            themselves; for heavy libraries.
     """
 
     name: str
@@ -111,20 +115,19 @@ class QueueSettings:
     listener_timeout_s: float = 10.0
     allow: Allow = field(default_factory=Allow)
     waive: tuple[str, ...] = ()
+    child_uid: int | None = None
+    preload: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
 
         Raises:
-            InvalidInput: a name or number outside its range, a processor that is no path, or a
-                level that is not built.
+            InvalidInput: a name or number outside its range, a processor that is no path, or an
+                allowance that the level does not have.
         """
         check_queue_name(self.name)
-        check_names(self.allow.env)
-        for queue in self.allow.queues:
-            check_queue_name(queue)
+        _check_allow(self.allow, self.level)
         _check_waivers(self.waive)
-        _check_variables(self.allow.env)
         _check_path("processor", self.processor)
         for what, path in (("backoff", self.backoff), ("listeners", self.listeners)):
             if path is not None:
@@ -133,11 +136,12 @@ class QueueSettings:
             raise InvalidOption(
                 f"listener_timeout_s is {self.listener_timeout_s!r}; expected more than 0"
             )
-        _check_level(self.level)
         if self.on_crash not in {"retry", "fail"}:
             raise InvalidOption(f"on_crash is {self.on_crash!r}; expected 'retry' or 'fail'")
         if self.import_in not in {"zygote", "child"}:
             raise InvalidOption(f"import_in is {self.import_in!r}; expected 'zygote' or 'child'")
+        if self.child_uid is not None:
+            _check_least("child_uid", self.child_uid, 1)
         _check_least("concurrency", self.concurrency, 1)
         _check_least("threads", self.threads, 1)
         if self.max_started_attempts is not None:
@@ -217,11 +221,15 @@ def _check_path(what: str, path: str) -> None:
         )
 
 
-def _check_level(level: Level) -> None:
-    if level not in BUILT:
+def _check_allow(allow: Allow, level: Level) -> None:
+    check_names(allow.env)
+    _check_variables(allow.env)
+    for queue in allow.queues:
+        check_queue_name(queue)
+    if level in STRICT and allow.exec:
         raise InvalidOption(
-            f"level is {level.value!r}; expected 'restricted' or 'process': the level is not built "
-            "yet in this version"
+            "allow.exec is set; expected it unset at level 'strict', in which nothing starts "
+            "processes: use level 'restricted'"
         )
 
 

@@ -17,6 +17,7 @@ from toril.errors import (
     RedisUnavailable,
     SandboxUnavailable,
 )
+from toril.sandbox import cgroup
 from toril.sandbox.tree import become_supervisor, sweep_strangers
 from toril.supervisor.listeners import DRAIN_S
 from toril.supervisor.service.beat import Beat, QueueState
@@ -64,6 +65,7 @@ class Supervisor:
             SandboxUnavailable: no child can be set up at the start.
         """
         become_supervisor()
+        cgroup.settle()
         # setproctitle writes over the environment block, in which a Redis URL may stand.
         setproctitle.setproctitle("toril: starting")
         loop = asyncio.get_running_loop()
@@ -79,6 +81,7 @@ class Supervisor:
         finally:
             beat.cancel()
             sweep_strangers(set())
+            cgroup.leave()
         for end in ends:
             if isinstance(end, BaseException):
                 raise end
