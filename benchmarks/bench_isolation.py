@@ -37,13 +37,18 @@ class Bench:
     """Hears of children and outcomes, as a worker would."""
 
     def __init__(self) -> None:
-        self.news = asyncio.Event()
+        self._news = asyncio.Event()
         self.outcomes = 0
 
     def on_outcome(self, *_: Any) -> None:
         """A job is done."""
         self.outcomes += 1
-        self.news.set()
+        self._news.set()
+
+    async def hear(self) -> None:
+        """Wait until something was heard."""
+        self._news.clear()
+        await self._news.wait()
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("on_"):
@@ -51,20 +56,21 @@ class Bench:
         return self._heard
 
     def _heard(self, *_: Any) -> None:
-        self.news.set()
+        self._news.set()
 
 
-def spec(level: Level) -> ZygoteSpec:
+def spec(level: Level, processor: str = "benchmarks.processors:noop") -> ZygoteSpec:
+    """A zygote as the command line would have it; as root its children share their user."""
     is_strict = level in STRICT
     return ZygoteSpec(
         queue="bench",
-        processor="benchmarks.processors:noop",
+        processor=processor,
         level=level,
         limits=Limits(max_jobs=1 if is_strict else None),
         python_path=[str(ROOT), *sys.path],
         working_directory=str(ROOT),
         allow=Allow(),
-        waive=("cgroup",),
+        waive=("cgroup", "uid"),
         import_in="child" if is_strict else "zygote",
     )
 
@@ -86,13 +92,11 @@ async def ready_ms(level: Level, forks: int) -> float:
             began = time.perf_counter()
             child = forker.fork(1)
             while child.ready_at_s is None:
-                bench.news.clear()
-                await bench.news.wait()
+                await bench.hear()
             times.append((time.perf_counter() - began) * 1000)
             child.retire()
             while child in forker.children:
-                bench.news.clear()
-                await bench.news.wait()
+                await bench.hear()
     return statistics.median(times)
 
 
@@ -107,8 +111,7 @@ async def per_job_us(level: Level, jobs: int) -> float:
             while given < jobs and pool.free:
                 pool.run(CALL)
                 given += 1
-            bench.news.clear()
-            await bench.news.wait()
+            await bench.hear()
         return (time.perf_counter() - began) / jobs * 1e6
     finally:
         await pool.close()
