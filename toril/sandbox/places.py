@@ -9,6 +9,7 @@ slot for a while, and must share nothing else.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -178,7 +179,9 @@ class Places:
             return None
         found = self._workplaces.take()
         if uid is not None and found.path != INSIDE:
-            os.chown(found.path, uid, uid)
+            # Whoever tidies up may have been here: then the child's own step says so.
+            with suppress(FileNotFoundError):
+                os.chown(found.path, uid, uid)
         return found
 
     def _entrance(self, number: int) -> str:
