@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import tempfile
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +24,6 @@ from tests.support.servers import KINDS, RedisServer, found_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import redis
 
@@ -109,6 +110,17 @@ def redis_client(redis_server: RedisServer) -> Iterator[redis.Redis]:
     """A blocking client on the empty database; answers in bytes."""
     with redis_server.connect() as client:
         yield client
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """Pytest's, in reach of the other users as which root's children run."""
+    top = Path(tempfile.gettempdir())
+    for directory in (tmp_path, *tmp_path.parents):
+        if directory == top:
+            break
+        directory.chmod(0o777 if directory == tmp_path else 0o755)
+    return tmp_path
 
 
 @pytest.fixture

@@ -119,6 +119,8 @@ class Places:
         if uid is None:
             return
         needed = [os.path.dirname(os.__file__), *wants.python_path[:1], *wants.allow.read]
+        if place.on_disk:
+            needed.append(place.on_disk)
 
         def look() -> str:
             become(uid)
