@@ -141,10 +141,21 @@ async def test_job_after_a_spoiler_can_still_be_interrupted():
     assert "Interrupted" in outcome.stack
 
 
-async def test_child_with_a_thread_left_is_replaced():
+async def test_hooks_and_timers_of_a_job_end_with_it():
     async with pen(HOSTILE) as p:
         child = await p.child()
-        outcome = await p.run("leave_thread", child=child)
+        left = await p.run("leave_hooks", child=child)
+        after = await p.run("meet_hooks", child=child)
+
+    assert left.value == b'"left"'
+    assert json.loads(after.value) == [100, True, 0]
+
+
+@pytest.mark.parametrize("name", ["leave_thread", "leave_thread_unseen"])
+async def test_child_with_a_thread_left_is_replaced(name):
+    async with pen(HOSTILE) as p:
+        child = await p.child()
+        outcome = await p.run(name, child=child)
         end = await p.gone(child)
 
     assert outcome.value == b'"left"'

@@ -17,7 +17,7 @@ RULES = {
     "version": "version is 2",
     "type": "type 99",
     "supervisor-type": "type 1",
-    "sequence": "for call 2, expected 1",
+    "sequence": "RESULT frame for call",
     "state": "READY frame from a child that is running",
     "not-json": "result is not JSON",
     "nan": "result is not JSON",
@@ -27,6 +27,8 @@ RULES = {
     "call": "CALL frame is malformed",
     "call-number": "CALL frame is malformed",
     "usage": "USAGE frame is malformed",
+    "deep-progress": "progress is nested too deeply",
+    "deep-data": "job data is nested too deeply",
     "delay": "a delay outside 0 to 10 years",
     "backoff": "a back-off outside -1 (none) to 10 years",
 }
@@ -61,6 +63,25 @@ async def test_broken_rule_kills_the_child_alone(rule):
     assert not is_alive(child.pid)
     assert beside.verdict is Verdict.PROCESSOR_EXIT
     assert after == before
+
+
+async def test_child_that_dies_behind_a_frame_that_cannot_be_checked_is_buried():
+    """The frame is read when the death is told; it must not stand in the way of the burial."""
+    async with pen(HOSTILE) as p:
+        child = await p.child()
+        outcome = await p.run("break_rule_and_exit", "deep-progress", child=child)
+        end = await p.gone(child)
+
+    assert outcome.verdict in {Verdict.BROKE_PROTOCOL, Verdict.EXITED}
+    assert not end.expected
+
+
+async def test_calls_have_numbers_that_cannot_be_guessed():
+    async with pen(HOSTILE) as p:
+        child = await p.child()
+        numbers = [(await p.run("tell_sequence", child=child)).value for _ in range(5)]
+
+    assert len({int(one) >> 32 for one in numbers}) == 5
 
 
 async def test_second_result_kills_the_child_and_the_first_stands():

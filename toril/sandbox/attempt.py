@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import signal
 import struct
 import time
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 _MAX_OPEN_CALLS = 16
 """Calls of one attempt that wait for their reply at most; chosen: a child's threads call one by
 one, more of them at a time is a flood."""
+
+_SEQUENCES = 2**63
+"""Numbers of calls; chosen: half of what the header has room for, too many to be guessed."""
 
 _LENGTH = struct.Struct("<I")
 _NUMBER = struct.Struct("<I")
@@ -61,7 +65,8 @@ class Attempt:
 
     Attributes:
         call: what runs.
-        sequence: its number in this child.
+        sequence: its number, which nobody in the child can know before it begins: what a thread of
+            an earlier job says beforehand is not taken for this one's.
         is_last: the child leaves after it.
         was_warned: its soft timeout is over.
         stack: its Python stack when most of its time was up; empty before.
@@ -69,7 +74,7 @@ class Attempt:
 
     def __init__(self, child: Child, call: Call) -> None:
         self.call = call
-        self.sequence = child.jobs_run
+        self.sequence = secrets.randbelow(_SEQUENCES) + 1
         self.is_last = False
         self.was_warned = False
         self.stack = ""
@@ -183,11 +188,11 @@ class Attempt:
     # What the child says.
 
     def _on_progress(self, payload: bytes) -> None:
-        outcomes.check_json("progress", payload)
+        _check_flat("progress", payload)
         self._child.tell(self._child.listener.on_progress, self.call, payload)
 
     def _on_update_data(self, payload: bytes) -> None:
-        outcomes.check_json("job data", payload)
+        _check_flat("job data", payload)
         self._child.tell(self._child.listener.on_update_data, self.call, payload)
 
     def _on_log(self, payload: bytes) -> None:
@@ -283,3 +288,15 @@ class Attempt:
         FrameType.RESULT: _on_result,
         FrameType.ERROR: _on_error,
     }
+
+
+def _check_flat(what: str, payload: bytes) -> None:
+    """Check that text is JSON; what is nested too deeply to be checked breaks a rule as well.
+
+    Raises:
+        ProtocolError: it is not JSON, or too deep.
+    """
+    try:
+        outcomes.check_json(what, payload)
+    except RecursionError:
+        raise ProtocolError(f"{what} is nested too deeply") from None

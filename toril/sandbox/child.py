@@ -6,8 +6,11 @@ changed is put back after each call. It leaves by `os._exit`: no exit handler, n
 
 from __future__ import annotations
 
+import _thread
 import builtins
+import gc
 import os
+import signal
 import struct
 import sys
 import threading
@@ -45,7 +48,9 @@ _WALL_REMEDY = "`toril doctor` tells what this host lacks; look at the disk of t
 _exit = os._exit
 _settle_in = confine.settle_in
 _empty = workplace.empty
-_active_threads = threading.active_count
+_raw_threads, _known_threads = _thread._count, threading.active_count  # noqa: SLF001 - no other way
+_set_trace, _set_profile, _set_timer = sys.settrace, sys.setprofile, signal.setitimer
+_set_recursion_limit, _collector_hooks = sys.setrecursionlimit, gc.callbacks
 _set_title = setproctitle.setproctitle
 _restore_builtins = builtins.__dict__.update
 _peak_bytes = proc.peak_bytes
@@ -132,7 +137,9 @@ class _Child:
         self._wire = wire
         self._is_walled = plan.wall.level in WALLED
         self._peak = proc.Peak(confine.PEAK_FD)
-        self._threads = _active_threads()
+        self._threads = _count_threads()
+        self._hooks = (sys.gettrace(), sys.getprofile(), list(gc.callbacks))
+        self._recursion_limit = sys.getrecursionlimit()
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
         self._builtin_names = dict(builtins.__dict__)
         self._listen()
@@ -219,6 +226,12 @@ class _Child:
 
     def _restore(self) -> None:
         """Put back what a processor can easily have changed, whatever it has done to it."""
+        trace, profile, hooks = self._hooks
+        _set_trace(trace)
+        _set_profile(profile)
+        _collector_hooks[:] = hooks
+        _set_recursion_limit(self._recursion_limit)
+        _set_timer(signal.ITIMER_REAL, 0)
         confine.flush_streams()
         sys.stdin, sys.stdout, sys.stderr = self._streams
         if sys.stdout.closed or sys.stderr.closed:
@@ -232,7 +245,7 @@ class _Child:
         confine.answer_stack_asks()
 
     def _left_behind(self) -> str:
-        count = _active_threads() - self._threads
+        count = _count_threads() - self._threads
         return f"{count} threads left running" if count > 0 else ""
 
     def _leave(self) -> NoReturn:
@@ -245,3 +258,8 @@ class _Child:
         finally:
             confine.flush_streams()
             _exit(0)
+
+
+def _count_threads() -> int:
+    """Threads that Python code started: through `threading`, or without it."""
+    return max(_raw_threads(), _known_threads() - 1)

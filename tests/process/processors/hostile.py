@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import _thread
 import builtins
 import ctypes
+import gc
 import json
 import mmap
 import os
@@ -171,7 +173,22 @@ def result_in_two_halves_and_exit(job: SandboxedJob):
     os._exit(0)
 
 
+def tell_sequence(job: SandboxedJob):
+    return job._sequence
+
+
 def break_rule(job: SandboxedJob):
+    say(broken(job))
+    wait_to_be_killed()
+
+
+def break_rule_and_exit(job: SandboxedJob):
+    say(broken(job))
+    os._exit(0)
+
+
+def broken(job: SandboxedJob) -> bytes:
+    """A frame that breaks the rule which the job's data names."""
     sequence = job._sequence
     error = {"kind": "delayed", "name": "D", "message": "", "stack": "", "delay_ms": -1}
     raised = error | {"kind": "raised", "delay_ms": 0, "backoff_ms": -2}
@@ -192,11 +209,12 @@ def break_rule(job: SandboxedJob):
         "call": frame(22, sequence, b"\0\0\0\0{}"),
         "call-number": frame(22, sequence, b"{}"),
         "usage": frame(25, sequence, b"{}"),
+        "deep-progress": frame(18, sequence, b"[" * 60_000),
+        "deep-data": frame(24, sequence, b"[" * 60_000),
         "delay": frame(21, sequence, json.dumps(error).encode()),
         "backoff": frame(21, sequence, json.dumps(raised).encode()),
     }
-    say(rules[job.data])
-    wait_to_be_killed()
+    return rules[job.data]
 
 
 def second_result(job: SandboxedJob):
@@ -320,6 +338,38 @@ def flood_calls(job: SandboxedJob):
     wait_to_be_killed()
 
 
+def meet_hooks(job: SandboxedJob):
+    """A hundred calls deep for a moment, then what is hooked in."""
+
+    def down(left):
+        return down(left - 1) + 1 if left else (time.sleep(0.05) or 0)
+
+    return [down(100), sys.gettrace() is None, len(gc.callbacks)]
+
+
+def leave_thread_unseen(job: SandboxedJob):
+    """A thread that `threading` does not know."""
+    begun = threading.Lock()
+    begun.acquire()
+
+    def stay():
+        begun.release()
+        wait_to_be_killed()
+
+    _thread.start_new_thread(stay, ())
+    begun.acquire()
+    return "left"
+
+
+def leave_hooks(job: SandboxedJob):
+    """A tracer, a collector's hook, a low recursion limit and an alarm for whoever comes next."""
+    sys.settrace(lambda *_: None)
+    gc.callbacks.append(lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    sys.setrecursionlimit(60)
+    return "left"
+
+
 def leave_thread(job: SandboxedJob):
     threading.Thread(target=wait_to_be_killed, daemon=True).start()
     return "left"
@@ -370,7 +420,7 @@ def wait_forever(job: SandboxedJob):
     threading.Event().wait()
 
 
-helpers = {frame, say, wait_to_be_killed}
+helpers = {frame, say, wait_to_be_killed, broken}
 processors = {
     name: value
     for name, value in globals().items()
