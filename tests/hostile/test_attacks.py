@@ -1,0 +1,85 @@
+"""Every attack meets what the table says, and nothing around it is touched.
+
+An arena runs all cases of a level as one user; each test here reads one case's record.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.hostile.table import CASES, OPEN, ROWS, Case
+from tests.hostile.users import place_for, run_as, who_can_be
+from toril.sandbox.levels import BUILT, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SHORT_PASSES = {(Level.RESTRICTED, "ordinary"), (Level.STRICT, "root")}
+"""One level as each user in every run; the others in the full suite."""
+
+Records = dict[str, dict[str, Any]]
+
+
+def passes() -> list[Any]:
+    """(level, user, case) of everything that claims something."""
+    return [
+        pytest.param(
+            level,
+            who,
+            case,
+            id=f"{level.value}-{who}-{case.id}",
+            marks=[] if (level, who) in SHORT_PASSES else [pytest.mark.slow],
+        )
+        for level in Level
+        for who in ("ordinary", "root")
+        for case in CASES
+        if case.expected[level] is not OPEN
+    ]
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Level, str], Records]]:
+    """(level, user) → what became of each case; each pair is run when it is first asked for."""
+
+    @functools.cache
+    def run(level: Level, who: str) -> Records:
+        with place_for(who, tmp_path_factory.mktemp(f"{level.value}-{who}") / "place") as place:
+            done = run_as(who, place, ["tests.hostile.arena", level.value])
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        assert found, done.stderr[-4000:]
+        return {one["case"]: {**one, "stderr": done.stderr[-4000:]} for one in found}
+
+    return run
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("level", "who", "case"), passes())
+def test_attack_meets_what_it_must(level: Level, who: str, case: Case, records):
+    if who not in who_can_be():
+        pytest.skip(f"cannot be {who}: these tests run as user {os.getuid()}")
+    if level not in BUILT:
+        pytest.skip(f"level {level.value} is not built")
+    record = records(level, who).get(case.id)
+
+    assert record is not None, "the arena ended before this case"
+    assert record["problems"] == [], record
+
+
+def test_every_row_has_a_case():
+    assert {case.row for case in CASES} - {0} == set(range(1, ROWS + 1))
+
+
+def test_every_case_has_a_name_of_its_own():
+    names = [case.id for case in CASES]
+    assert [name for name in names if names.count(name) > 1] == []
+
+
+def test_from_restricted_up_nothing_is_open():
+    """An attack that succeeds may be so at `process` only."""
+    walls = (Level.RESTRICTED, Level.STRICT)
+    assert [case.id for case in CASES if any(case.expected[one] is OPEN for one in walls)] == []
