@@ -28,6 +28,7 @@ from tests.hostile.table import CASES, MIB, TARGETS, Case, Ended, Gave, Refused
 from tests.process.harness import fds_after, open_fds, pen
 from toril.call import Outcome, Verdict
 from toril.sandbox import tree
+from toril.sandbox.allow import Allow
 from toril.sandbox.levels import Level
 
 if TYPE_CHECKING:
@@ -227,7 +228,9 @@ async def run(level: Level, names: list[str]) -> None:
 
 async def _run_some(level: Level, canaries: Canaries, cases: list[Case]) -> list[Case]:
     """Run cases in one zygote until one of them is stuck; the cases that are left."""
-    async with pen(ATTACKS, level=level, working_directory=canaries.farm, **LIMITS) as made:
+    allow = Allow(tmp_size_bytes=16 * MIB)
+    changes = {"level": level, "allow": allow, "working_directory": canaries.farm, **LIMITS}
+    async with pen(ATTACKS, **changes) as made:
         arena = Arena(level, canaries, made)
         for number, case in enumerate(cases):
             try:

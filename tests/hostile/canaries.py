@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import socket
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
@@ -44,6 +45,10 @@ class Canaries:
         ]
         os.environ["TORIL_REDIS_URL"] = f"redis://:{self._tokens['url']}@127.0.0.1"
         os.environ["DATABASE_URL"] = self._tokens["url"]
+        module = self.farm / "farmyard.py"
+        module.write_text("ANIMALS = 3\n")
+        sys.path.insert(0, str(self.farm))
+        self._readable = str(module)
         await self._listen()
         return self
 
@@ -104,6 +109,7 @@ class Canaries:
             "abstract_datagram": f"{self._abstract}-dgram",
             "private": self._private,
             "private_folders": [str(self._folder / "home")],
+            "readable": self._readable,
             "outside": str(self._outside),
         }
 

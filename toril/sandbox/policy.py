@@ -131,7 +131,7 @@ _SOCK_STREAM, _SOCK_DGRAM, _SOCK_SEQPACKET, _SOCK_TYPES = 1, 2, 5, 0xF
 _CLONE_THREAD, _CLONE_PARENT = 0x00010000, 0x00008000
 _CLONE_NAMESPACES = 0x7E020000
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
-_F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
+_F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_SETLEASE, _F_NOTIFY = 8, 10, 15, 1024, 1026
 _TIOCSTI, _TIOCLINUX, _TIOCSCTTY = 0x5412, 0x541C, 0x540E
 _FIOSETOWN, _SIOCSPGRP = 0x8901, 0x8902
 _FS_IOC_SETFLAGS, _FS_IOC32_SETFLAGS, _FS_IOC_FSSETXATTR = 0x40086602, 0x40046602, 0x401C5820
@@ -153,8 +153,13 @@ _ALWAYS_RULES = (
     Rule("sched_setscheduler", 0, _OWN_ONLY, is_allowed=True),
     Rule("sched_setparam", 0, _OWN_ONLY, is_allowed=True),
     Rule("sched_setattr", 0, _OWN_ONLY, is_allowed=True),
-    # SIGIO to whoever is named as the owner is a kill in disguise.
-    Rule("fcntl", 1, (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX), is_allowed=False),
+    # SIGIO to whoever is named as the owner is a kill in disguise; who opens a leased file waits.
+    Rule(
+        "fcntl",
+        1,
+        (_F_SETOWN, _F_SETSIG, _F_SETOWN_EX, _F_SETLEASE, _F_NOTIFY),
+        is_allowed=False,
+    ),
     Rule(
         "ioctl",
         1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -110,7 +111,7 @@ def escape_by_links(job):
         return syscall(303, -100, key.encode(), b"\x80" + bytes(160), bytes(8), 0)
 
     def by_moving_away():
-        os.rename(".", f"{outside}/moved")
+        os.rename(os.getcwd(), f"{outside}/moved")
 
     return all_met(
         {
@@ -181,8 +182,6 @@ def take_a_terminal(job):
     """Type into somebody else's terminal."""
 
     def type_into(path):
-        import fcntl  # noqa: PLC0415 - only here
-
         fd = os.open(path, os.O_RDWR | os.O_NOCTTY)
         fcntl.ioctl(fd, 0x5412, b"x")  # TIOCSTI
 
@@ -193,8 +192,6 @@ def take_a_terminal(job):
 @attack
 def inject_into_a_pipe(job):
     """TIOCSTI and TIOCLINUX on what it has: nothing of it is a terminal."""
-    import fcntl  # noqa: PLC0415 - only here
-
     return all_met(
         {
             f"{name} on {fd}": partial(fcntl.ioctl, fd, request, b"\0" * 8)
@@ -217,7 +214,7 @@ def booby_trap_its_directory(job):
     with open("sparse", "wb") as file:
         file.truncate(1 << 20)
     folder = os.open(".", os.O_RDONLY)
-    for _ in range(job.data["argument"] or 1500):
+    for _ in range(job.data["argument"]):
         os.mkdir("deep", dir_fd=folder)
         inner = os.open("deep", os.O_RDONLY, dir_fd=folder)
         os.close(folder)
@@ -244,11 +241,45 @@ def race_the_sweeper(job):
 
 
 @attack
+def lease_files(job):
+    """A lease on a file that may be read makes whoever opens it wait, for 45 seconds."""
+
+    def lease(kind):
+        fcntl.fcntl(os.open(job.data["readable"], os.O_RDONLY), fcntl.F_SETLEASE, kind)
+
+    return all_met(
+        {
+            "read": partial(lease, fcntl.F_RDLCK),
+            "write": partial(lease, fcntl.F_WRLCK),
+        }
+    )
+
+
+@attack
+def visit_the_neighbour(job):
+    """Work directories of other children, which lie beside its own."""
+    above = os.path.dirname(os.getcwd())
+    theirs = [f"{above}/{number}" for number in range(20) if f"{above}/{number}" != os.getcwd()]
+    steps = {f"list {path}": partial(os.listdir, path) for path in [above, "..", *theirs]}
+    steps |= {f"write {path}": partial(write, f"{path}/file") for path in theirs}
+    steps |= {f"make {path}": partial(os.mkdir, f"{path}-new") for path in theirs[:1]}
+    return all_met(steps)
+
+
+@attack
+def make_many_files(job):
+    """A number of files that costs whoever removes them time."""
+    for number in range(job.data["argument"]):
+        os.close(os.open(f"file-{number}", os.O_CREAT | os.O_WRONLY))
+    return "made"
+
+
+@attack
 def fill_the_disk(job):
     """Many files, each of a size that is allowed (row 26)."""
     block = b"x" * 1_000_000
     job.log("begun")
-    for number in range(300):
+    for number in range(30):
         with open(f"file-{number}", "wb") as file:
             file.writelines([block] * 8)
     return "done"

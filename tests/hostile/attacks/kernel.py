@@ -17,7 +17,7 @@ from tests.hostile.attacks.steps import all_met, attack, met, syscall
 
 BAD = 0x1  # An address that no process has.
 X32 = 0x40000000
-PR_SET_SECCOMP, PR_SET_MM, PR_SET_PTRACER, READ_IMPLIES_EXEC = 22, 35, 0x59616D61, 0x0400000
+PR_SET_MM, PR_SET_DUMPABLE, PR_SCHED_CORE, READ_IMPLIES_EXEC = 35, 4, 62, 0x0400000
 NAMESPACES = {
     "user": 0x10000000,
     "mount": 0x00020000,
@@ -205,7 +205,6 @@ def become_somebody(job):
             "capset": lambda: syscall(126, b"\x22\x05\x08\x20\0\0\0\0", b"\xff" * 24),
             "sethostname": lambda: syscall(170, BAD, 1),
             "setdomainname": lambda: syscall(171, BAD, 1),
-            "no_new_privs off": lambda: syscall(157, 38, 0, 0, 0, 0),
         }
     )
 
@@ -222,11 +221,9 @@ def loosen_its_own_wall(job):
     """Calls about one's own filter, tracer and layout."""
     return all_met(
         {
-            "seccomp listener": lambda: syscall(317, 1, 8, BAD),
-            "seccomp strict": lambda: syscall(317, 99, 0, 0),
-            "prctl seccomp": lambda: syscall(157, PR_SET_SECCOMP, 99, 0, 0, 0),
             "prctl layout": lambda: syscall(157, PR_SET_MM, 99, 0, 0, 0),
-            "prctl tracer": lambda: syscall(157, PR_SET_PTRACER, -1, 0, 0, 0),
+            "prctl dumpable": lambda: syscall(157, PR_SET_DUMPABLE, 0, 0, 0, 0),
+            "prctl core": lambda: syscall(157, PR_SCHED_CORE, 1, job.data["sibling"], 0, 0),
             "personality": lambda: syscall(135, READ_IMPLIES_EXEC),
             "ptrace itself": lambda: syscall(101, 0, 0, 0, 0),
         }
