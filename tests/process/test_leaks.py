@@ -11,10 +11,14 @@ import pytest
 
 from tests.process.harness import HOSTILE, call_of, open_fds, spec_of
 from tests.process.test_pool import Listener
+from toril.sandbox import proc
+from toril.sandbox.levels import BUILT, Level
 from toril.supervisor.pool import Pool
 
 if TYPE_CHECKING:
     from toril.call import Verdict
+
+MIB = 1024 * 1024
 
 JOBS = [
     ("exit_politely", 1),
@@ -57,4 +61,79 @@ async def test_nothing_grows_over_many_jobs_with_crashes(count, tmp_path, monkey
     assert len(verdicts) == count
     assert {fd.split()[0] for fd in open_fds()} == {fd.split()[0] for fd in fds}
     assert threading.active_count() == threads
+    assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+LIVES = [
+    ("echo_and_leave", 1),
+    ("kill_itself", None),
+    ("exit_with", 0),
+    ("break_rule", "garbage"),
+    ("litter_and_leave", 3),
+]
+"""One job each, then the child is gone: told to go, or by its own doing."""
+
+WARM_UP = 20
+"""Lives after which memory is looked at first; chosen: caches are filled by then."""
+
+SHORT = {Level.RESTRICTED: 500}
+"""Lives in every run; the other levels, and 10,000 of each, are for the full suite."""
+
+
+def soaks() -> list[object]:
+    slow = [pytest.mark.slow, pytest.mark.timeout(3000)]
+    counted = [(level, count) for level in Level for count in (500, 10_000)]
+    return [
+        pytest.param(
+            level,
+            count,
+            id=f"{level.value}-{count}",
+            marks=pytest.mark.timeout(200) if SHORT.get(level) == count else slow,
+        )
+        for level, count in counted
+    ]
+
+
+def resident_bytes(pid: int) -> int:
+    with open(f"/proc/{pid}/statm", "rb") as statm:  # noqa: PTH123 - a name in /proc
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def live(level: Level, count: int) -> tuple[int, int]:
+    """So many jobs, each in a child of its own; growth of supervisor and zygote after the first."""
+    listener = Listener()
+    lives = [one for one in LIVES if level is not Level.PROCESS or one[0] != "litter_and_leave"]
+    pool = Pool(spec_of(HOSTILE, level=level, timeout_s=20.0, max_jobs=1), 2, listener)
+    await pool.open()
+    zygote, before = pool._zygote.pid, (0, 0)
+    for number in range(count + WARM_UP):
+        await listener.until(lambda: pool.free)
+        if number == WARM_UP:
+            before = (resident_bytes(os.getpid()), resident_bytes(zygote))
+        pool.run(call_of(*lives[number % len(lives)]))
+        pool._failures = 0  # As above.
+    await listener.until(lambda: len(listener.outcomes) == count + WARM_UP)
+    after = (resident_bytes(os.getpid()), resident_bytes(zygote))
+    assert pool._zygote.pid == zygote
+    assert len(proc.child_pids(zygote)) <= 4
+    await pool.close()
+    return after[0] - before[0], after[1] - before[1]
+
+
+@pytest.mark.parametrize(("level", "count"), soaks())
+async def test_nothing_grows_over_many_lives(level, count, tmp_path, monkeypatch):
+    """Forked, one job, gone: descriptors, memory, zombies and directories stay as they were."""
+    if level not in BUILT:
+        pytest.skip(f"level {level.value} is not built")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    await live(level, 1)
+    await asyncio.sleep(0.05)  # As above.
+    fds = open_fds()
+    supervisor_bytes, zygote_bytes = await live(level, count)
+    await asyncio.sleep(0.05)
+
+    assert supervisor_bytes < 8 * MIB
+    assert zygote_bytes < 2 * MIB
+    assert {fd.split()[0] for fd in open_fds()} == {fd.split()[0] for fd in fds}
     assert os.listdir(tmp_path) == []  # noqa: PTH208

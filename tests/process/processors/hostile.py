@@ -1,6 +1,6 @@
 """Processors that break out of everything a processor should do."""
 
-# ruff: noqa: ARG001, BLE001, PLE0307, PTH108, PTH109, PTH123, T201 - what hostile code does
+# ruff: noqa: ARG001, BLE001, PLE0307, PTH102, PTH108, PTH109, PTH123, T201 - what hostile code does
 
 from __future__ import annotations
 
@@ -359,6 +359,16 @@ def leave_thread_unseen(job: SandboxedJob):
     _thread.start_new_thread(stay, ())
     begun.acquire()
     return "left"
+
+
+def echo_and_leave(job: SandboxedJob):
+    return job.data
+
+
+def litter_and_leave(job: SandboxedJob):
+    for number in range(job.data):
+        os.mkdir(f"folder-{number}")
+    return job.data
 
 
 def leave_hooks(job: SandboxedJob):
