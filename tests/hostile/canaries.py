@@ -34,6 +34,9 @@ class Canaries:
 
     async def __aenter__(self) -> Self:
         """Lay everything out."""
+        self._folder.chmod(
+            0o755
+        )  # A child may be another user, and its sources have to be readable.
         for path in (self.farm, self._outside, self._outside / "empty", self._folder / "home"):
             path.mkdir(mode=0o755)
         (self._outside / "file").write_text("as it was")

@@ -145,7 +145,7 @@ KERNEL = [
     case(24, "hoard_in_memfds", OPEN, FILTER),
     case(50, "set_clocks", OPEN, FILTER),
     case(0, "use_the_32_bit_entry", OPEN, CRASHES),
-    case(0, "become_somebody", OPEN, FILTER),
+    case(0, "become_somebody", OPEN, FILTER, refused("EPERM", "EACCES", "EINVAL")),
     case(0, "loosen_its_own_wall", OPEN, FILTER),
 ]
 
@@ -164,7 +164,7 @@ FILES = [
     case(0, "visit_the_neighbour", OPEN, PATH),
     case(0, "make_many_files", OPEN, Gave("made"), argument=300),
     case(0, "race_the_sweeper", OPEN, LATE, limits=SHORT),
-    case(26, "fill_the_disk", OPEN, ended(Verdict.RAISED)),
+    case(26, "fill_the_disk", OPEN, ended(Verdict.OVER_DISK), RAISES),
     case(0, "fill_by_holes", OPEN, ANY),
     case(0, "send_its_socket_away", refused("EPERM")),
 ]
@@ -218,7 +218,7 @@ ENDS = [
     case(29, "exit_with", EXITS, data=3),
     case(30, "segfault", CRASHES, data=None),
     case(30, "abort", CRASHES, data=None),
-    case(30, "kill_itself", CRASHES, data=None),
+    case(30, "kill_itself", CRASHES, CRASHES, Gave(None), data=None),
     case(32, "exit_politely", LEAVES, data=1),
     case(32, "interrupt_keyboard", LEAVES, data=None),
     case(32, "raise_base", LEAVES, data=None),

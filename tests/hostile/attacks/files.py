@@ -10,6 +10,7 @@ from functools import partial
 
 from tests.hostile.attacks import steps
 from tests.hostile.attacks.steps import all_met, attack, syscall
+from tests.process.processors.hostile import wait_to_be_killed
 
 
 def read(path):
@@ -259,6 +260,8 @@ def lease_files(job):
 def visit_the_neighbour(job):
     """Work directories of other children, which lie beside its own."""
     above = os.path.dirname(os.getcwd())
+    if above == "/":
+        return {"it has none": "EPERM"}
     theirs = [f"{above}/{number}" for number in range(20) if f"{above}/{number}" != os.getcwd()]
     steps = {f"list {path}": partial(os.listdir, path) for path in [above, "..", *theirs]}
     steps |= {f"write {path}": partial(write, f"{path}/file") for path in theirs}
@@ -282,7 +285,7 @@ def fill_the_disk(job):
     for number in range(30):
         with open(f"file-{number}", "wb") as file:
             file.writelines([block] * 8)
-    return "done"
+    wait_to_be_killed()
 
 
 @attack
