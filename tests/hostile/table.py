@@ -270,7 +270,7 @@ WIRE = [
     case(42, "frame_when_idle", Gave("first"), data=None, takes_child=True),
     case(42, "answer_for_the_next_job", OWN),
     case(42, "answer_the_next_job_from_a_thread", OWN),
-    case(42, "answer_the_next_job_without_a_thread_to_see", OWN),
+    case(42, "answer_the_next_job_without_a_thread_to_see", OWN, takes_child=True),
     case(0, "log_after_the_end", OWN),
     case(0, "lie_about_its_usage", Gave("lied")),
     case(0, "lie_about_its_last", Gave("lied")),

@@ -20,7 +20,7 @@ from tests.process.harness import ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-STRANGER = 61_741
+STRANGER = 58_741
 """A user id that nobody has; chosen: above what systems give out, below `nobody`."""
 
 
