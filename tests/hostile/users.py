@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,23 +71,27 @@ def run_as(
 
 
 @contextmanager
-def place_for(who: str, folder: Path) -> Iterator[Place]:
-    """A place that this user can work in; what was copied is removed again."""
+def place_for(who: str) -> Iterator[Place]:
+    """A place that this user and his children can work in; removed again.
+
+    Not below pytest's own temporary directories, which nobody else may enter.
+    """
+    with tempfile.TemporaryDirectory(prefix="toril-hostile-") as folder:
+        yield _prepared(who, Path(folder))
+
+
+def _prepared(who: str, folder: Path) -> Place:
     home, uid = folder / "home", uid_of(who)
-    home.mkdir(parents=True)
+    home.mkdir()
     for path in (folder, home):
         path.chmod(0o755)
     if os.getuid() == 0:
         os.chown(home, uid, uid)
     ours = Place(sys.executable, ROOT, home)
     if _can_work(who, ours):
-        yield ours
-        return
+        return ours
     copied = _copied(folder)
-    try:
-        yield Place(str(copied / "venv" / "bin" / "python"), copied / "tree", home)
-    finally:
-        shutil.rmtree(copied)
+    return Place(str(copied / "venv" / "bin" / "python"), copied / "tree", home)
 
 
 def _can_work(who: str, place: Place) -> bool:
