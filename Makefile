@@ -18,11 +18,11 @@ demo: $(STAMP)  ## see the promises kept on this machine, in under 30 seconds
 
 test: $(STAMP) $(NODE)  ## run the tests (minutes)
 	$(BIN)/pytest -n 2 -m "not slow" tests/unit tests/redis
-	$(BIN)/pytest -m "not slow" tests/process tests/interop tests/invariants tests/end_to_end tests/chaos
+	$(BIN)/pytest -m "not slow" tests/process tests/hostile tests/interop tests/invariants tests/end_to_end tests/chaos
 
 test-full: $(STAMP) $(NODE)  ## run the tests and the long suites too
 	$(BIN)/pytest -n 2 tests/unit tests/redis
-	$(BIN)/pytest tests/process tests/interop tests/invariants tests/end_to_end tests/chaos
+	$(BIN)/pytest tests/process tests/hostile tests/interop tests/invariants tests/end_to_end tests/chaos
 
 check: $(STAMP)  ## format, lint, types and unit tests, in under 30 seconds
 	$(BIN)/ruff format --check .

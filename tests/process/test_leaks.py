@@ -107,7 +107,7 @@ class Forgetful(Listener):
 
     ended = 0
 
-    def on_outcome(self, child, _call, _outcome):
+    def on_outcome(self, _child, _call, _outcome):
         self.ended += 1
         self._changed.set()
 
