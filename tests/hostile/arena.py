@@ -1,8 +1,8 @@
 """Runs attacks against one zygote and looks at everything around it after each.
 
-Run as `python -m tests.hostile.arena LEVEL [CASE …]`, as whatever user is to be the attacked one.
-It prints one JSON object for each case: what came of it, and the `problems` that must be none. The
-level `none` runs nothing: it tells whether this user can import what is needed.
+Run as `python -m tests.hostile.arena LEVEL[+GRANT] [CASE …]`, as whatever user is to be attacked.
+It prints one JSON object for each case: what came of it, and the `problems` that must be none.
+The level `none` runs nothing: it tells whether this user can import what is needed.
 """
 
 # ruff: noqa: T201 - what it prints is read by the tests
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from tests.hostile.canaries import Canaries, processes_of
-from tests.hostile.table import CASES, MIB, TARGETS, Case, Ended, Gave, Refused
+from tests.hostile.table import CASES, GRANTS, MIB, TARGETS, Case, Ended, Gave, Refused
 from tests.process.harness import fds_after, open_fds, pen
 from toril.call import Outcome, Verdict
 from toril.sandbox import tree
@@ -45,6 +45,8 @@ CASE_S = 20.0
 
 WAIVED = ("cgroup",)
 """What hosts lack that have delegated no cgroup; where they have one, it is used."""
+
+ALLOWED = {"": Allow(), "exec": Allow(exec=True), "network": Allow(network=("tcp",))}
 
 LIMITS = {
     "timeout_s": 10.0,
@@ -217,21 +219,21 @@ def judged(expected: Expected, outcome: Outcome) -> list[str]:
     return []
 
 
-async def run(level: Level, names: list[str]) -> None:
+async def run(level: Level, grant: str, names: list[str]) -> None:
     """All cases of a level that claim something there."""
     tree.become_supervisor()
-    chosen = [one for one in CASES if one.expected[level] is not None]
+    chosen = [one for one in GRANTS.get(grant, CASES) if one.expected[level] is not None]
     chosen = [one for one in chosen if not names or one.id in names or one.name in names]
     with tempfile.TemporaryDirectory(prefix="arena-") as folder:
         async with AsyncExitStack() as stack:
             canaries = await stack.enter_async_context(Canaries(Path(folder), MARKER))
             while chosen:
-                chosen = await _run_some(level, canaries, chosen)
+                chosen = await _run_some(level, grant, canaries, chosen)
 
 
-async def _run_some(level: Level, canaries: Canaries, cases: list[Case]) -> list[Case]:
+async def _run_some(level: Level, grant: str, canaries: Canaries, cases: list[Case]) -> list[Case]:
     """Run cases in one zygote until one of them is stuck; the cases that are left."""
-    allow = Allow(tmp_size_bytes=16 * MIB)
+    allow = replace(ALLOWED[grant], tmp_size_bytes=16 * MIB)
     changes = {
         "level": level,
         "waive": WAIVED,
@@ -255,4 +257,5 @@ async def _run_some(level: Level, canaries: Canaries, cases: list[Case]) -> list
 
 if __name__ == "__main__":
     if sys.argv[1] != "none":
-        uvloop.run(run(Level(sys.argv[1]), sys.argv[2:]))
+        wanted, _, granted = sys.argv[1].partition("+")
+        uvloop.run(run(Level(wanted), granted, sys.argv[2:]))

@@ -117,6 +117,7 @@ def case(row: int, name: str, *expected: Expected, **rest: Any) -> Case:
 
 PROCESSES = [
     case(1, "kill_others", OPEN, PROCESS),
+    case(1, "kill_everybody", OPEN, PROCESS),
     case(1, "kill_others_by_thread", OPEN, PROCESS),
     case(2, "kill_others_by_pidfd", OPEN, PROCESS),
     case(3, "kill_others_by_ownership", OPEN, PROCESS),
@@ -300,3 +301,20 @@ INSIDE = [
 
 CASES = [*PROCESSES, *KERNEL, *FILES, *NETWORK, *QUANTITIES, *ENDS, *WIRE, *INSIDE]
 ROWS = 51
+
+_STILL = {"kill_others", "kill_others_by_pidfd", "trace_others", "read_proc_of_others"}
+_STILL |= {"reach_redis_by_path", "make_a_datagram_pair", "read_private_files", "bend_others"}
+_STILL |= {"write_outside", "make_namespaces", "mount_things", "use_another_entry"}
+
+GRANTS = {
+    "exec": [
+        case(20, "bomb_with_forks", OPEN, ANY),
+        case(20, "bomb_with_families", LATE, limits={"timeout_s": 0.4, "grace_s": 0.05}),
+        case(1, "kill_everybody", OPEN, ANY),
+        case(46, "daemonise", ANY, data=None),
+        case(49, "leave_zombies", Gave("left")),
+        *(one for one in CASES if one.name in _STILL),
+    ],
+    "network": [one for one in CASES if one.name in _STILL],
+}
+"""What is still refused at `restricted` to processors that may start processes, or use TCP."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.hostile.table import CASES, OPEN, ROWS, Case
+from tests.hostile.table import CASES, GRANTS, OPEN, ROWS, Case
 from tests.hostile.users import place_for, run_as, who_can_be
 from toril.sandbox.levels import Level
 
@@ -66,6 +66,21 @@ def test_attack_meets_what_it_must(level: Level, who: str, case: Case, records):
 
     assert case.id in found, ("the arena ended before this case", *list(found.values())[-1:])
     assert found[case.id]["problems"] == [], found[case.id]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("grant", list(GRANTS))
+@pytest.mark.parametrize("who", ["ordinary", pytest.param("root", marks=pytest.mark.slow)])
+def test_a_grant_opens_no_more_than_it_says(who, grant):
+    """With processes or TCP of its own, an attacker still reaches nobody else's."""
+    if who not in who_can_be():
+        pytest.skip(f"cannot be {who}: these tests run as user {os.getuid()}")
+    with place_for(who) as place:
+        done = run_as(who, place, ["tests.hostile.arena", f"restricted+{grant}"])
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert [one for one in found if one["problems"]] == []
+    assert len(found) == len(GRANTS[grant]), done.stderr[-3000:]
 
 
 def test_every_row_has_a_case():

@@ -17,6 +17,7 @@ from tests.hostile.attacks.steps import all_met, attack, met, syscall
 
 BAD = 0x1  # An address that no process has.
 X32 = 0x40000000
+SIGNAL_BITS = 0xFF  # What of clone's flags is the signal at the end.
 PR_SET_MM, PR_SET_DUMPABLE, PR_SCHED_CORE, READ_IMPLIES_EXEC = 35, 4, 62, 0x0400000
 NAMESPACES = {
     "user": 0x10000000,
@@ -66,7 +67,8 @@ def make_namespaces(job):
     """A new namespace of each kind, by each call (row 19)."""
     steps = {f"unshare {name}": partial(syscall, 272, flag) for name, flag in NAMESPACES.items()}
     for name, flag in NAMESPACES.items():
-        steps[f"clone {name}"] = partial(clone, flag)
+        if flag > SIGNAL_BITS:
+            steps[f"clone {name}"] = partial(clone, flag)
     steps["clone3"] = lambda: syscall(435, BAD, 88)
     steps["setns"] = lambda: syscall(308, 0, 0)
     steps["setns of a process"] = lambda: syscall(308, os.pidfd_open(job.data["supervisor"]), 0)

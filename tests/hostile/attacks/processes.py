@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import fcntl
 import mmap
 import os
@@ -29,7 +28,6 @@ def kill_others(job):
     """SIGKILL to everybody by every number that names somebody (row 1)."""
     steps = {name: partial(strike, job.data[name]) for name in VICTIMS}
     steps |= {
-        "everybody": partial(strike, -1),
         "supervisor's group": partial(strike, -job.data["supervisor_group"]),
         "sibling's group": partial(strike, -job.data["sibling"]),
     }
@@ -38,14 +36,14 @@ def kill_others(job):
 
 def strike(pid):
     """Signal 0 asks for the same permission; what lets it through is a breach, without a corpse."""
-    asked = met(partial(os.kill, pid, 0))
-    if asked == "done" or (pid == -1 and os.getuid() == 0):
-        return asked == "done" or refuse(asked)
-    return os.kill(pid, signal.SIGKILL)
+    if met(partial(os.kill, pid, 0)) != "done":
+        os.kill(pid, signal.SIGKILL)
 
 
-def refuse(word):
-    raise OSError(getattr(errno, word), "refused")
+@attack
+def kill_everybody(job):
+    """Everybody whom it may signal (row 1); root would take the machine along if it could."""
+    return {"everybody": met(partial(os.kill, -1, signal.SIGKILL if os.getuid() else 0))}
 
 
 @attack
