@@ -51,7 +51,7 @@ async def test_other_processes_are_refused_clearly(level):
 
     for name, outcome in outcomes.items():
         assert outcome.verdict is Verdict.RAISED, name
-        assert outcome.error_name == "PermissionError", name
+        assert outcome.error_name in {"PermissionError", "FileNotFoundError"}, name
         assert f'Level "{level.value}"' in outcome.message, (name, outcome.message)
         assert "processes" in outcome.message or "multiprocessing" in outcome.message, name
 

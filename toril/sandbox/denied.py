@@ -76,9 +76,11 @@ def _chain(error: BaseException) -> Iterator[OSError]:
 def _one(error: OSError, plan: Plan) -> str:
     if _is_unresolved(error):
         return "" if plan.wall.allow.network else _NETWORK
+    code = _innermost(error)
+    if error.errno == errno.ENOENT and _wanted(code, frozenset()) == "semaphores":
+        return _SEMAPHORES  # A private root has no /dev/shm at all.
     if error.errno not in _REFUSALS:
         return ""
-    code = _innermost(error)
     names = frozenset(code.co_names) if code else frozenset()
     is_call = error.errno == errno.EPERM
     wanted = _wanted(code, names if is_call else frozenset())
