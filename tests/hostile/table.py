@@ -101,6 +101,8 @@ OVER_MEMORY = ended(Verdict.OVER_MEMORY)
 NO_MEMORY = ended(Verdict.MEMORY_ERROR, Verdict.OVER_MEMORY, Verdict.CRASHED, Verdict.TIMED_OUT)
 ANY = Gave()
 OWN = Gave("own")
+CAUGHT = ended(Verdict.RETURNED, Verdict.BROKE_PROTOCOL)
+"""Its own result came first, or the forged one did and was caught."""
 SHORT = {"timeout_s": 0.25, "grace_s": 0.05}
 
 
@@ -270,8 +272,8 @@ WIRE = [
     case(42, "second_result", Gave(1), data=None),
     case(42, "frame_when_idle", Gave("first"), data=None, takes_child=True),
     case(42, "answer_for_the_next_job", OWN),
-    case(42, "answer_the_next_job_from_a_thread", OWN),
-    case(42, "answer_the_next_job_without_a_thread_to_see", OWN, takes_child=True),
+    case(42, "answer_the_next_job_from_a_thread", CAUGHT),
+    case(42, "answer_the_next_job_without_a_thread_to_see", CAUGHT, takes_child=True),
     case(0, "log_after_the_end", OWN),
     case(0, "lie_about_its_usage", Gave("lied")),
     case(0, "lie_about_its_last", Gave("lied")),
