@@ -48,6 +48,18 @@ class InvalidOption(InvalidInput):
     """A job option or setting outside its range."""
 
 
+class InvalidSettings(InvalidOption):
+    """Settings with something wrong in them.
+
+    Attributes:
+        problems: everything that is wrong, each with the name of its setting first.
+    """
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
 class BulkAddFailed(TorilError):
     """Some jobs of an `add_bulk` were not added.
 

@@ -7,9 +7,12 @@ holds children to it; at `process` only `env` and `queues` mean anything.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from toril.errors import InvalidOption
+from toril.checks import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NETWORKS = ("tcp",)
 """What `network` may name. `tcp` is outgoing and incoming TCP, and the UDP that DNS needs."""
@@ -43,17 +46,20 @@ class Allow:
         """Refuse what cannot be meant.
 
         Raises:
-            InvalidOption: a path that is not absolute, an unknown kind of network, a size of 0.
+            InvalidSettings: a path that is not absolute, an unknown kind of network, a size of 0.
         """
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
         for name in ("read", "write"):
             for path in getattr(self, name):
-                _check_path(f"allow.{name}", path)
+                if not path.startswith("/") or "\0" in path:
+                    yield f"{name} names {path!r}; expected an absolute path"
         for kind in self.network:
             if kind not in NETWORKS:
-                known = ", ".join(NETWORKS)
-                raise InvalidOption(f"allow.network names {kind!r}; expected one of {known}")
+                yield f"network names {kind!r}; expected one of {', '.join(NETWORKS)}"
         if self.tmp_size_bytes <= 0:
-            raise InvalidOption(f"tmp_size_bytes is {self.tmp_size_bytes!r}; expected more than 0")
+            yield f"tmp_size_bytes is {self.tmp_size_bytes!r}; expected more than 0"
 
     def as_message(self) -> dict[str, Any]:
         """JSON values, for the zygote."""
@@ -64,8 +70,3 @@ class Allow:
         """What `as_message` made."""
         lists = {name: tuple(value) for name, value in message.items() if isinstance(value, list)}
         return cls(**(message | lists))
-
-
-def _check_path(what: str, path: str) -> None:
-    if not path.startswith("/") or "\0" in path:
-        raise InvalidOption(f"{what} names {path!r}; expected an absolute path")

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import resource
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
-from toril.errors import InvalidOption
+from toril.checks import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MIB = 1024 * 1024
 
@@ -64,18 +68,24 @@ class Limits:
     grace_s: float = 2.0
 
     def __post_init__(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            InvalidSettings: a limit of nothing, too few files, a soft timeout after the hard one.
+        """
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None and value <= 0 and field.name != "grace_s":
-                raise InvalidOption(f"{field.name} is {value!r}; expected more than 0")
+                yield f"{field.name} is {value!r}; expected more than 0"
         if self.grace_s < 0:
-            raise InvalidOption(f"grace_s is {self.grace_s!r}; expected 0 or more")
-        if self.open_files < _MIN_OPEN_FILES:
-            raise InvalidOption(
-                f"open_files is {self.open_files!r}; expected at least {_MIN_OPEN_FILES}"
-            )
+            yield f"grace_s is {self.grace_s!r}; expected 0 or more"
+        if 0 < self.open_files < _MIN_OPEN_FILES:
+            yield f"open_files is {self.open_files!r}; expected at least {_MIN_OPEN_FILES}"
         if self.soft_timeout_s is not None and self.soft_timeout_s >= self.timeout_s:
-            raise InvalidOption(
+            yield (
                 f"soft_timeout_s is {self.soft_timeout_s!r}; expected less than timeout_s, "
                 f"which is {self.timeout_s!r}"
             )

@@ -13,6 +13,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from toril.checks import refusals, refuse
 from toril.errors import InvalidOption
 from toril.runtime.connection import open_pool
 from toril.runtime.keys import check_prefix, check_queue_name
@@ -24,7 +25,7 @@ from toril.sandbox.limits import Limits
 from toril.units import format_bytes, format_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from toril.runtime.limiter import RateLimit
     from toril.runtime.options import KeepRule
@@ -122,42 +123,46 @@ class QueueSettings:
         """Refuse what cannot work.
 
         Raises:
-            InvalidInput: a name or number outside its range, a processor that is no path, or an
+            InvalidSettings: a name or number outside its range, a processor that is no path, or an
                 allowance that the level does not have.
         """
-        check_queue_name(self.name)
-        _check_allow(self.allow, self.level)
-        _check_waivers(self.waive)
-        _check_path("processor", self.processor)
-        for what, path in (("backoff", self.backoff), ("listeners", self.listeners)):
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        yield from refusals(check_queue_name, self.name)
+        yield from refusals(_check_allow, self.allow, self.level)
+        yield from refusals(_check_waivers, self.waive)
+        paths = {"processor": self.processor, "backoff": self.backoff, "listeners": self.listeners}
+        for what, path in paths.items():
             if path is not None:
-                _check_path(what, path)
+                yield from refusals(_check_path, what, path)
+        for what, (value, known) in {
+            "on_crash": (self.on_crash, ("retry", "fail")),
+            "import_in": (self.import_in, ("zygote", "child")),
+        }.items():
+            if value not in known:
+                yield f"{what} is {value!r}; expected {known[0]!r} or {known[1]!r}"
+        for what, (number, least) in {
+            "concurrency": (self.concurrency, 1),
+            "threads": (self.threads, 1),
+            "child_uid": (self.child_uid, 1),
+            "max_started_attempts": (self.max_started_attempts, 1),
+            "max_stalled": (self.max_stalled, 0),
+            "max_crashes": (self.max_crashes, 1),
+        }.items():
+            yield from _too_small(what, number, least)
+        yield from _too_small("lock_ms", self.lock_ms, MIN_LOCK_MS, format_ms)
+        least_ms = MIN_SWEEP_MS
+        yield from _too_small("stalled_interval_ms", self.stalled_interval_ms, least_ms, format_ms)
+        least_bytes = MIN_MEMORY_BYTES
+        yield from _too_small("memory_bytes", self.limits.memory_bytes, least_bytes, format_bytes)
         if self.listener_timeout_s <= 0:
-            raise InvalidOption(
-                f"listener_timeout_s is {self.listener_timeout_s!r}; expected more than 0"
+            yield f"listener_timeout_s is {self.listener_timeout_s!r}; expected more than 0"
+        if not 0 <= self.metrics_size <= MAX_METRICS:
+            yield (
+                f"metrics_size is {self.metrics_size}; expected 0 to {MAX_METRICS} (two weeks "
+                "of minutes)"
             )
-        if self.on_crash not in {"retry", "fail"}:
-            raise InvalidOption(f"on_crash is {self.on_crash!r}; expected 'retry' or 'fail'")
-        if self.import_in not in {"zygote", "child"}:
-            raise InvalidOption(f"import_in is {self.import_in!r}; expected 'zygote' or 'child'")
-        if self.child_uid is not None:
-            _check_least("child_uid", self.child_uid, 1)
-        _check_least("concurrency", self.concurrency, 1)
-        _check_least("threads", self.threads, 1)
-        if self.max_started_attempts is not None:
-            _check_least("max_started_attempts", self.max_started_attempts, 1)
-        _check_least("metrics_size", self.metrics_size, 0)
-        if self.metrics_size > MAX_METRICS:
-            raise InvalidOption(
-                f"metrics_size is {self.metrics_size}; expected at most {MAX_METRICS} (two weeks)"
-            )
-        _check_least("max_stalled", self.max_stalled, 0)
-        _check_least("max_crashes", self.max_crashes, 1)
-        _check_least("lock_ms", self.lock_ms, MIN_LOCK_MS, format_ms)
-        _check_least("stalled_interval_ms", self.stalled_interval_ms, MIN_SWEEP_MS, format_ms)
-        if self.limits.memory_bytes is not None:
-            least = MIN_MEMORY_BYTES
-            _check_least("memory_bytes", self.limits.memory_bytes, least, format_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,26 +189,27 @@ class Settings:
         """Refuse what cannot work; nothing is connected for it.
 
         Raises:
-            InvalidInput: a URL or prefix that cannot be used, no queue, one twice, or a negative
+            InvalidSettings: a URL or prefix that cannot be used, no queue, one twice, or a negative
                 time.
         """
-        open_pool(self.redis)
-        check_prefix(self.prefix)
-        _check_least("drain_timeout_ms", self.drain_timeout_ms, 0, format_ms)
+        refuse(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        yield from refusals(open_pool, self.redis)
+        yield from refusals(check_prefix, self.prefix)
+        yield from _too_small("drain_timeout_ms", self.drain_timeout_ms, 0, format_ms)
         if not _NAME.fullmatch(self.worker_name):
-            raise InvalidOption(
-                f"worker_name is {self.worker_name!r}; expected printable ASCII without spaces"
-            )
+            yield f"worker_name is {self.worker_name!r}; expected printable ASCII without spaces"
         names = [queue.name for queue in self.queues]
         if not names or len(set(names)) < len(names):
-            raise InvalidOption(f"queues are {names}; expected at least one, each of them once")
+            yield f"queues are {names}; expected at least one, each of them once"
 
 
-def _check_least(
-    what: str, value: float, least: float, written: Callable[[float], str] = str
-) -> None:
-    if value < least:
-        raise InvalidOption(f"{what} is {written(value)}; expected at least {written(least)}")
+def _too_small(
+    what: str, value: float | None, least: float, written: Callable[[float], str] = str
+) -> Iterator[str]:
+    if value is not None and value < least:
+        yield f"{what} is {written(value)}; expected at least {written(least)}"
 
 
 def _check_path(what: str, path: str) -> None:
@@ -228,7 +234,7 @@ def _check_allow(allow: Allow, level: Level) -> None:
         check_queue_name(queue)
     if level in STRICT and allow.exec:
         raise InvalidOption(
-            "allow.exec is set; expected it unset at level 'strict', in which nothing starts "
+            "exec is set; expected it unset at level 'strict', in which nothing starts "
             "processes: use level 'restricted'"
         )
 
