@@ -1,5 +1,5 @@
 """`python -m toril` is the `toril` command."""
 
-from toril.supervisor.cli import main
+from toril.cli.main import main
 
 raise SystemExit(main())

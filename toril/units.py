@@ -8,8 +8,12 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from toril.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _DURATION_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SIZE_BYTES = {
@@ -27,6 +31,10 @@ _RATE = re.compile(r"(\d+)/(.+)")
 
 MAX_DURATION_MS = 10 * 365 * 86_400_000
 """Ten years; chosen: beyond it a delayed score (ms x 4096) would leave the exact doubles."""
+
+
+MAX_DIGITS = 15
+"""Longest whole number; chosen: everything counted here is far below it."""
 
 
 def duration_ms(value: str | timedelta, what: str = "duration") -> int:
@@ -79,6 +87,42 @@ def rate(value: str, what: str = "rate") -> tuple[int, int]:
     if tokens < 1 or per_ms < 1:
         raise InvalidOption(f"{what} is {value!r}; expected at least 1 token and at least 1 ms")
     return tokens, per_ms
+
+
+def whole(value: str | int, what: str = "number") -> int:
+    """A whole number, or its digits.
+
+    Raises:
+        InvalidOption: neither, negative, or of more than 15 digits.
+    """
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        if len(value) <= MAX_DIGITS:
+            return int(value)
+    elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**MAX_DIGITS:
+        return value
+    raise InvalidOption(f"{what} is {value!r}; expected a whole number")
+
+
+def format_exactly(name: str, value: float) -> float | str:
+    """A number with the unit that its name ends with, as the parsers here read it back.
+
+    `("lock_ms", 30000)` is `"30s"`; a name without a unit leaves the number.
+    """
+    if name.endswith("_bytes"):
+        return _in_units(
+            round(value), {unit: _SIZE_BYTES[unit] for unit in ("B", "KiB", "MiB", "GiB")}
+        )
+    if name.endswith(("_ms", "_s")):
+        return _in_units(round(value if name.endswith("_ms") else value * 1000), _DURATION_MS)
+    return value
+
+
+def _in_units(count: int, units: Mapping[str, int]) -> str:
+    """In the largest unit of which it is a whole number."""
+    largest = max(
+        (unit for unit, size in units.items() if count % size == 0), key=units.__getitem__
+    )
+    return f"{count // units[largest]}{largest if count else min(units, key=units.__getitem__)}"
 
 
 def format_ms(ms: float) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from toril.cli.main import main
 from toril.supervisor import run
-from toril.supervisor.cli import main
 
 real = run.settings_of
 

@@ -77,7 +77,7 @@ def test_invariant_02_only_a_zygote_with_one_thread_forks(redis_url, tmp_path):
     found = {name for name, path in sources().items() if forking.search(path.read_text())}
     tries = {"toril.sandbox.throwaway", "toril.sandbox.trial"}  # In a zygote, before its children.
     assert found == {"toril.sandbox.zygote", "toril.sandbox.birth", *tries}
-    assert closure(["toril.supervisor.supervisor", "toril.supervisor.cli"]).isdisjoint(found)
+    assert closure(["toril.supervisor.supervisor", "toril.cli.main"]).isdisjoint(found)
 
     words = ("--queue", QUEUE, "--processor", "threaded:process", "--redis", redis_url)
     done = toril(*words, folder=tmp_path)

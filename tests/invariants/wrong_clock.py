@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from toril.supervisor.cli import main
+from toril.cli.main import main
 
 OFF_S = float(os.environ["TEST_CLOCK_OFF_S"])
 

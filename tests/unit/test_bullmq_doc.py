@@ -10,8 +10,8 @@ import pytest
 import toril
 from tests.support.imports import ROOT
 from toril import AsyncJob, AsyncQueue, Job, Queue, QueueEvents
+from toril.cli.main import main
 from toril.runtime.newjob import NewJob
-from toril.supervisor.cli import main
 
 PAGE = (ROOT / "docs" / "bullmq.md").read_text(encoding="utf-8")
 

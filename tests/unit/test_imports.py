@@ -11,7 +11,7 @@ import pytest
 from tests.support.imports import Import, closure, imports_of, sources
 
 ROOMS = ("runtime", "sandbox", "supervisor")
-ENTRY_POINTS = ("__main__", "demo")
+ENTRY_POINTS = ("__main__", "cli", "demo")
 """What joins everything from outside; the console script is named in pyproject.toml."""
 
 CHILD_SIDE = ["toril.sandbox.zygote", "toril.sandbox.child"]

@@ -142,9 +142,9 @@ def test_more_rules_than_a_fork_should_pay_for_are_refused_with_the_remedy(tmp_p
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"read": ("data",)}, "allow.read names 'data'; expected an absolute path"),
-        ({"write": ("/a\0b",)}, "allow.write names"),
-        ({"network": ("udp",)}, "allow.network names 'udp'; expected one of tcp"),
+        ({"read": ("data",)}, "read names 'data'; expected an absolute path"),
+        ({"write": ("/a\0b",)}, "write names"),
+        ({"network": ("udp",)}, "network names 'udp'; expected one of tcp"),
         ({"tmp_size_bytes": 0}, "tmp_size_bytes is 0; expected more than 0"),
     ],
 )

@@ -20,11 +20,13 @@ class Layer:
 
     Attributes:
         values: nested tables.
-        where: what a message calls the place of a value: `--timeout`, `toril.toml:12`.
+        where: the place of a value: `--timeout`, `TORIL_PREFIX`, `toril.toml:12`.
+        is_named: the place names the setting; else a message has to.
     """
 
     values: Mapping[str, Any]
     where: Callable[[Keys], str]
+    is_named: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +38,27 @@ class Merged:
 
     def origin(self, keys: Keys) -> str | None:
         """Where the value with these keys came from; None: it is a default."""
+        layer = self._layer(keys)
+        return None if layer is None else layer.where(keys)
+
+    def subject(self, keys: Keys) -> str:
+        """What a message about this setting begins with; of a missing one the table around it."""
+        name = ".".join(keys)
+        layer = self._layer(keys)
+        if layer is not None and layer.is_named:
+            return layer.where(keys)
+        around = keys
+        while layer is None and around:
+            around = around[:-1]
+            layer = self._layer(around)
+        if layer is None or layer.is_named:
+            return name
+        return f"{layer.where(keys)}: {name}"
+
+    def _layer(self, keys: Keys) -> Layer | None:
         for layer in reversed(self.layers):
             if _has(layer.values, keys):
-                return layer.where(keys)
-        return None
-
-    def nearest_origin(self, keys: Keys) -> str | None:
-        """The same, for keys that are missing: where the innermost table around them stands."""
-        while keys:
-            if (found := self.origin(keys)) is not None:
-                return found
-            keys = keys[:-1]
+                return layer
         return None
 
 

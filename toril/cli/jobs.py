@@ -9,10 +9,10 @@ from dataclasses import asdict, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from toril.cli.sources import server_of
 from toril.runtime.asking import Cancellation
 from toril.runtime.queue import Queue
 from toril.runtime.reading import JobRecord
-from toril.supervisor.run import redis_url
 from toril.units import format_bytes, format_ms
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ _CANCELLATIONS = {
 
 def main(options: argparse.Namespace) -> int:
     """Answer one question about one job."""
-    with Queue(options.queue, redis=redis_url(options), prefix=options.prefix) as queue:
+    server = server_of(options)
+    with Queue(options.queue, redis=server.url, prefix=server.prefix) as queue:
         return _ACTIONS[options.action](queue, options)
 
 

@@ -7,10 +7,11 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from toril.cli.sources import server_of
 from toril.errors import InvalidJobData, InvalidOption
 from toril.runtime.options import Backoff
 from toril.runtime.queue import Queue
-from toril.supervisor.run import redis_url, whole
+from toril.units import whole
 
 if TYPE_CHECKING:
     import argparse
@@ -40,7 +41,8 @@ def _data(text: str) -> Any:
 
 
 def _added(options: argparse.Namespace, data: Any) -> str:
-    with Queue(options.queue, redis=redis_url(options), prefix=options.prefix) as queue:
+    server = server_of(options)
+    with Queue(options.queue, redis=server.url, prefix=server.prefix) as queue:
         return queue.add(
             options.name,
             data,
@@ -54,4 +56,4 @@ def _added(options: argparse.Namespace, data: Any) -> str:
 
 
 def _number(value: str | None, what: str) -> int | None:
-    return None if value is None else whole(value, what, 0)
+    return None if value is None else whole(value, what)

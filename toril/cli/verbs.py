@@ -1,0 +1,134 @@
+"""The verbs of `toril` and their flags; a verb's module is loaded when it is run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from toril import __version__
+from toril.cli.flags import QUEUE_FLAGS, TOP_FLAGS
+from toril.cli.parser import Parser, add_server_flags
+
+if TYPE_CHECKING:
+    import argparse
+
+    Verbs = argparse._SubParsersAction[Parser]  # noqa: SLF001 - it has no public name
+
+
+def parser() -> Parser:
+    """The whole command line."""
+    whole = Parser(
+        prog="toril",
+        description="Runs BullMQ-compatible jobs in forked, supervised Python processes.",
+    )
+    whole.add_argument("--version", action="version", version=f"toril {__version__}")
+    verbs = whole.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for add in _VERBS:
+        add(verbs)
+    return whole
+
+
+def _add_run(verbs: Verbs) -> None:
+    run = verbs.add_parser(
+        "run",
+        help="work queues",
+        description="Work queues until SIGTERM or SIGINT; a second one stops at once. What to work "
+        "is said by flags, or by toril.toml; flags win over the environment, that over the file.",
+        epilog="example: toril run --queue images --processor myapp.images:processors "
+        "--concurrency 4 --rate-limit 200/60s --timeout 5m --memory 512MiB",
+    )
+    _add_configuration(run)
+    run.add_argument("--until-empty", action="store_true", help="stop when nothing is left to do")
+    run.add_argument("--json", action="store_true", help="log lines as JSON")
+
+
+def _add_configuration(verb: Parser) -> None:
+    """All that says what a supervisor is told."""
+    verb.add_argument("--config", metavar="FILE", help="default: toril.toml or pyproject.toml here")
+    verb.add_argument(
+        "--queue",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="of the file's, or one of its own",
+    )
+    for flag in (*TOP_FLAGS, *QUEUE_FLAGS):
+        flag.add_to(verb)
+
+
+def _add_config(verbs: Verbs) -> None:
+    config = verbs.add_parser(
+        "config",
+        help="show the settings in force, or their schema",
+        description="show: every setting and its value. schema: a JSON Schema of toril.toml, for "
+        "editors.",
+        epilog="example: toril config show --origin",
+    )
+    config.add_argument("action", choices=("show", "schema"), metavar="show|schema")
+    _add_configuration(config)
+    config.add_argument("--origin", action="store_true", help="where each value comes from")
+    config.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_add(verbs: Verbs) -> None:
+    add_verb = verbs.add_parser(
+        "add",
+        help="add one job and print its id",
+        epilog='example: toril add images thumbnail --data \'{"path": "a.png"}\' --attempts 3',
+    )
+    add = add_verb.add_argument
+    add("queue", metavar="QUEUE")
+    add("name", metavar="NAME")
+    add("--data", default="{}", metavar="JSON", help="`-` reads standard input; default: {}")
+    add("--job-id", metavar="ID")
+    add("--delay", metavar="T", help="such as 10s")
+    add("--priority", metavar="N", help="1 (first) to 2097151")
+    add("--lifo", action="store_true", help="run next")
+    add("--attempts", metavar="N", help="default: 1")
+    add("--backoff", metavar="T", help="between attempts, doubling; such as 1s")
+    add("--json", action="store_true", help='print {"id": …} instead of the bare id')
+    add_server_flags(add_verb)
+
+
+def _add_demo(verbs: Verbs) -> None:
+    demo = verbs.add_parser(
+        "demo",
+        help="show and prove what this does, on an embedded server, in under 30 s",
+    )
+    demo.add_argument("--json", action="store_true", help="the promises as JSON on standard output")
+
+
+def _add_doctor(verbs: Verbs) -> None:
+    doctor = verbs.add_parser(
+        "doctor",
+        help="tell which isolation levels this host can enforce, and why not the others",
+        epilog="example: toril doctor",
+    )
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_embedded(verbs: Verbs) -> None:
+    embedded = verbs.add_parser(
+        "embedded",
+        help="tell of the embedded server, or stop it",
+        description="The server that `--redis embedded` starts goes on when toril has ended.",
+    )
+    embedded.add_argument("action", choices=("status", "stop"), metavar="status|stop")
+
+
+def _add_jobs(verbs: Verbs) -> None:
+    jobs = verbs.add_parser(
+        "jobs",
+        help="look at one job, cancel it, see where it stands",
+        description="show: state, counters and every attempt. cancel: end it, waiting or running. "
+        "stack: the Python stack of a running job.",
+        epilog="example: toril jobs show 17 --queue images",
+    )
+    add = jobs.add_argument
+    add("action", choices=("show", "cancel", "stack"), metavar="show|cancel|stack")
+    add("id", metavar="ID")
+    add("--queue", required=True, metavar="NAME")
+    add("--json", action="store_true", help="as JSON")
+    add_server_flags(jobs)
+
+
+_VERBS = (_add_run, _add_config, _add_add, _add_jobs, _add_doctor, _add_demo, _add_embedded)
