@@ -60,6 +60,13 @@ def nap_once(job: SandboxedJob) -> int:
     return os.getpid()
 
 
+def burn(job: SandboxedJob) -> None:
+    """Compute until so much CPU time is used, however busy the machine is."""
+    until = time.process_time() + job.data["cpu_seconds"]
+    while time.process_time() < until:
+        pass
+
+
 def block(job: SandboxedJob) -> float:
     """Hold the GIL in one call of C for `seconds` of wall time, computing nothing."""
     note(job, "started")
@@ -178,6 +185,7 @@ def environ(job: SandboxedJob) -> list[str]:
 
 
 processors = {
+    "burn": burn,
     "environ": environ,
     "later": later,
     "hold": hold,

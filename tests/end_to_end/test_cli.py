@@ -86,7 +86,6 @@ def test_unreachable_server_is_one_clear_line(words):
     ("words", "usage"),
     [
         (("run", "--queue", "q", "--processor", "a:b", "--wat", "3"), "usage: toril run"),
-        (("run",), "usage: toril run"),
         (("add", "q", "n", "--wat"), "usage: toril add"),
         (("embedded", "dance"), "usage: toril embedded"),
         (("wat",), "usage: toril "),

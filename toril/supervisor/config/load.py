@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from toril.checks import refuse
+from toril.checks import refusals, refuse
 from toril.errors import InvalidInput, InvalidOption
 from toril.runtime.connection import has_login
 from toril.runtime.embedded import url_of
+from toril.runtime.keys import DEFAULT_PREFIX, check_prefix
 from toril.supervisor.config.building import problems_of, queue_settings
 from toril.supervisor.config.environment import environment_layer
 from toril.supervisor.config.layers import Layer, Merged, merge
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "toril.toml"
-DEFAULT_PREFIX = "bull"
 
 NO_FLAGS = Layer({}, ".".join)
 _QUEUES = "queues"
@@ -132,9 +132,10 @@ def load_server(sources: Sources) -> Server:
     values = {name: value for name, value in merged.values.items() if name != _QUEUES}
     problems: list[str] = []
     table = _checked(Merged(values, merged.layers), problems)
+    prefix = DEFAULT_PREFIX if table.prefix is None else table.prefix
+    problems += value_problems(refusals(check_prefix, prefix), {"prefix": ("prefix",)}, merged)
     refuse(problems)
-    url = _server_url(table, merged, sources.environ)
-    return Server(url_of(url), table.prefix or DEFAULT_PREFIX)
+    return Server(url_of(_server_url(table, merged, sources.environ)), prefix)
 
 
 def read(sources: Sources) -> Merged:
