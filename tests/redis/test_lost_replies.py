@@ -21,6 +21,7 @@ from toril.runtime.asking import Ask, Asked, Cancellation
 from toril.runtime.claim import ClaimRequest, Marker, Renewed, Report
 from toril.runtime.limiter import RateLimit
 from toril.runtime.newjob import NewJob
+from toril.runtime.producing import Producer
 from toril.runtime.queue import AsyncQueue
 from toril.runtime.retry import (
     Complete,
@@ -207,7 +208,7 @@ async def warm_line(lane: Lane, proxy: FaultProxy) -> AsyncIterator[Line]:
     store = Store(proxy.url, "bull", "lane", worker_name="w")
     try:
         await store.open()
-        await store._driver.run(store._producer.counts())
+        await store._driver.run(Producer("lane").counts())
         async with AsyncQueue("lane", redis=proxy.url) as queue:
             await queue.counts()
             yield Line(store, queue, held)
