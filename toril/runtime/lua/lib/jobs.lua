@@ -5,6 +5,9 @@ local FIELDS = {
   't:interruptions', 'defa', 'processedOn', 'rjk', 't:cancel',
 }
 
+-- Read in place of a field that is too large; nobody writes it.
+local NO_FIELD = 't:none'
+
 -- Everything about a job but its data and options; nil for a ghost (no job under that id, or
 -- another type than a hash).
 local function peek_job(base, id)
@@ -26,10 +29,12 @@ end
 
 -- The job as a flat array; fields over their size limit are not read: their size says so.
 local function job_reply(job, token, max_data_bytes, max_opts_bytes)
-  local data = job.data_bytes <= max_data_bytes and redis.call('HGET', job.key, 'data')
-  local opts = job.opts_bytes <= max_opts_bytes and redis.call('HGET', job.key, 'opts')
+  local read = redis.call(
+    'HMGET', job.key, job.data_bytes <= max_data_bytes and 'data' or NO_FIELD,
+    job.opts_bytes <= max_opts_bytes and 'opts' or NO_FIELD
+  )
   return {
-    job.id, token, job.name or '', data or '', opts or '', job.data_bytes, job.opts_bytes,
+    job.id, token, job.name or '', read[1] or '', read[2] or '', job.data_bytes, job.opts_bytes,
     job.timestamp or '', job.priority or '', job.ats or '', job.atm or '',
     job.stc or '', job['t:crashes'] or '', job['t:interruptions'] or '', job.processedOn or '',
     job['t:cancel'] or false, job.defa or false,

@@ -21,17 +21,17 @@ end
 -- What a settlement may do: 'ours', 'already' (this token has settled the job before), 'lost'
 -- or 'gone'.
 local function claim_state(base, id, token, ats)
-  local settled = redis.pcall('HGET', base .. id, 't:settled')
-  if type(settled) == 'table' then
+  local fields = redis.pcall('HMGET', base .. id, 't:settled', 'ats')
+  if fields.err then
     return 'lost'
-  elseif settled == token then
+  elseif fields[1] == token then
     return 'already'
   end
   local state = lock_state(base, id, token, ats)
   if state == 'lapsed' then
     return 'ours'
   elseif state == 'held' then
-    if redis.call('EXISTS', base .. id) == 0 then
+    if not fields[2] and redis.call('EXISTS', base .. id) == 0 then
       return 'gone'
     end
     return redis.call('LPOS', base .. 'active', id) and 'ours' or 'lost'

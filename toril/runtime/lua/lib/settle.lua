@@ -33,10 +33,9 @@ end
 local function leave_verdict(base, id, token, now_ms, first)
   redis.call(
     'HSET', base .. id, 't:settled', token, 't:verdict', ARGV[first], 't:detail', ARGV[first + 1],
-    't:usage', ARGV[first + 2]
+    't:usage', ARGV[first + 2], 't:history', history_with(base, id, now_ms, ARGV[first + 3])
   )
   redis.call('HDEL', base .. id, 't:said')
-  add_to_history(base, id, now_ms, ARGV[first + 3])
 end
 
 -- A job that was cancelled meanwhile waits for nothing: the next claim ends it.

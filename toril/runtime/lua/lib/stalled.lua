@@ -35,11 +35,11 @@ local function recover(base, id, now_ms, max_stalled)
     return false
   end
   local stalls = stored_count(fields[1]) + 1
-  redis.call('HSET', base .. id, 'stc', int(stalls))
+  local history = history_with(base, id, now_ms, stalled_entry(fields[3], fields[4]))
+  redis.call('HSET', base .. id, 'stc', int(stalls), 't:history', history)
   if stalls > max_stalled and not is_scheduled(base, fields[2]) then
     redis.call('HSET', base .. id, 'defa', STALLED_TOO_OFTEN)
   end
-  add_to_history(base, id, now_ms, stalled_entry(fields[3], fields[4]))
   push_tail(base, id)
   emit(base, 'waiting', 'jobId', id, 'prev', 'active')
   emit(base, 'stalled', 'jobId', id)

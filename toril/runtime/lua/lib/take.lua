@@ -93,8 +93,6 @@ local function prepare(base, job, token, lock_ms, worker, now_ms)
   emit(base, 'active', 'jobId', job.id, 'prev', 'waiting')
   job.processedOn = int(now_ms)
   job.ats = int(stored_count(job.ats) + 1)
-  redis.call('HSET', job.key, 'processedOn', job.processedOn, 'ats', job.ats)
-  if worker ~= '' then
-    redis.call('HSET', job.key, 'pb', worker)
-  end
+  local by = worker ~= '' and {'pb', worker} or {}
+  redis.call('HSET', job.key, 'processedOn', job.processedOn, 'ats', job.ats, unpack(by))
 end
