@@ -42,7 +42,17 @@ INTERNAL = {
 def test_every_method_stands_on_the_page(kind: str, node: NodeDriver):
     methods = set(node.call("methodNames", kind=kind))
 
-    named = set(re.findall(r"\w+", PAGE.read_text(encoding="utf-8")))
-
     assert methods
-    assert methods - set(INTERNAL[kind].split()) - named == set()
+    assert methods - set(INTERNAL[kind].split()) - named() == set()
+
+
+def test_every_field_of_a_job_stands_on_the_page(node: NodeDriver):
+    fields = set(node.call("jobFields", queue="names"))
+
+    assert {"returnvalue", "attemptsMade"} < fields
+    assert fields - {"backend", "queue"} - named() == set()
+
+
+def named() -> set[str]:
+    """Every word of the page."""
+    return set(re.findall(r"\w+", PAGE.read_text(encoding="utf-8")))

@@ -38,7 +38,7 @@ class JobRecord:
         id: the job's id in its queue.
         name: what it is to do.
         data: as it was added, or last updated.
-        opts: the stored options, BullMQ's names.
+        opts: the options as they are stored, in BullMQ's names: some are short, as `de` and `kl`.
         timestamp_ms: when it was created.
         delay_ms: the delay it waits for, or waited for last.
         priority: 0 for none; else the lower, the sooner.

@@ -8,13 +8,19 @@ export class Administration {
 
   /** Names of the methods that a class of BullMQ and those it extends have. */
   async methodNames({ kind }) {
-    const names = new Set();
+    const names = new Set(Object.getOwnPropertyNames(this.bullmq[kind]));
+    ["length", "name", "prototype"].forEach((name) => names.delete(name));
     let one = this.bullmq[kind].prototype;
     while (one && one.constructor.name !== "EventEmitter" && one !== Object.prototype) {
       Object.getOwnPropertyNames(one).forEach((name) => names.add(name));
       one = Object.getPrototypeOf(one);
     }
     return [...names].sort();
+  }
+
+  async jobFields({ queue, prefix }) {
+    const owner = await this.producers.queueOf(queue, prefix);
+    return Object.keys(new this.bullmq.Job(owner, "n", {})).sort();
   }
 
   async pause({ queue, prefix }) {
