@@ -13,6 +13,7 @@ from toril.runtime.inspecting import Metrics
 from toril.runtime.keys import client_name
 from toril.runtime.listing import JobLogs
 from toril.runtime.queue import AsyncQueue, Queue
+from toril.runtime.reading import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +65,8 @@ def test_some_states_are_listed_one_after_the_other(lane: Lane, queue: Queue) ->
         *("f2", "f1", "w2", "w1")
     ]
     assert queue.get_jobs([]) == []
+    every = {job.id for state in STATES for job in queue.get_jobs(state)}
+    assert {job.id for job in queue.get_jobs()} == {job.id for job in queue.iter_jobs()} == every
 
 
 def test_what_cannot_be_read_does_not_break_a_listing(lane: Lane, queue: Queue) -> None:

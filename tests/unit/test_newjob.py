@@ -90,6 +90,12 @@ def test_options_are_stored_under_bullmq_names_and_only_if_given(options, expect
         {"backoff": "quickly"},
         {"remove_on_complete": -1},
         {"remove_on_complete": "yes"},
+        {"remove_on_complete": KeepRule(count="5")},  # type: ignore[arg-type]
+        {"remove_on_complete": KeepRule(count=-2)},
+        {"remove_on_fail": KeepRule(age_s="1h")},  # type: ignore[arg-type]
+        {"remove_on_fail": KeepRule(age_s=float("nan"))},
+        {"remove_on_fail": KeepRule(age_s=-1)},
+        {"remove_on_fail": KeepRule(age_s=1, limit=0)},
         {"remove_on_fail": 1.5},
         {"timestamp": -1},
         {"timestamp": 1.5},

@@ -16,8 +16,8 @@ from toril.call import MAX_DATA_BYTES, MAX_NAME_BYTES, MAX_OPTS_BYTES
 from toril.errors import InvalidInput, InvalidOption
 from toril.runtime.jobdata import JsonText, data_text
 from toril.runtime.keys import check_job_id
-from toril.runtime.numbers import MAX_COUNT, MAX_TIME_MS
-from toril.runtime.options import Backoff, KeepRule
+from toril.runtime.numbers import MAX_COUNT, MAX_TIME_MS, epoch_ms, whole
+from toril.runtime.options import KEEP_ALL, Backoff, KeepRule
 from toril.runtime.ties import CHILD_FLAGS, stored_ties
 from toril.telemetry import Telemetry
 from toril.units import duration_ms
@@ -233,7 +233,7 @@ def _stored_options(job: NewJob) -> dict[str, Any]:
             "stack_trace_limit", job.stack_trace_limit, 0, MAX_COUNT
         ),
         "sizeLimit": _optional_integer("size_limit", job.size_limit, 1, MAX_COUNT),
-        "timestamp": _timestamp(job.timestamp),
+        "timestamp": None if job.timestamp is None else epoch_ms("timestamp", job.timestamp),
     }
     opts = {name: value for name, value in given.items() if value is not None}
     flags = {name: getattr(job, name) for name in CHILD_FLAGS}
@@ -245,11 +245,7 @@ def _stored_options(job: NewJob) -> dict[str, Any]:
 
 
 def _optional_integer(what: str, value: object, least: int, most: int) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidOption(f"{what} is {value!r}; expected a whole number from {least} to {most}")
-    return value
+    return None if value is None else whole(what, value, least, most)
 
 
 def _optional_flag(what: str, value: object) -> bool | None:
@@ -288,20 +284,23 @@ def _keep(what: str, value: KeepOption | None) -> object:
         case None | bool():
             return value
         case KeepRule():
-            return value.as_stored()
+            return _checked_rule(what, value).as_stored()
         case int() if 0 <= value <= MAX_COUNT:
             return value
     raise InvalidOption(
         f"{what} is {value!r}; expected True (remove), False (keep all), "
-        "or how many of the newest to keep"
+        "how many of the newest to keep, or KeepRule(count=…, age_s=…)"
     )
 
 
-def _timestamp(value: int | datetime | None) -> int | None:
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise InvalidOption(
-                f"timestamp {value!r} has no time zone; expected one, such as datetime.now(tz=UTC)"
-            )
-        value = round(value.timestamp() * 1000)
-    return _optional_integer("timestamp", value, 0, MAX_TIME_MS)
+def _checked_rule(what: str, rule: KeepRule) -> KeepRule:
+    whole(f"{what}: count", rule.count, KEEP_ALL, MAX_COUNT)
+    whole(f"{what}: limit", rule.limit, 1, MAX_COUNT)
+    if rule.age_s is not None and not _is_age(rule.age_s):
+        raise InvalidOption(f"{what}: age_s is {rule.age_s!r}; expected seconds, from 0")
+    return rule
+
+
+def _is_age(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value <= MAX_TIME_MS / 1000

@@ -46,7 +46,7 @@ def epoch_ms(what: str, value: int | datetime) -> int:
 
 
 def stored_number(raw: bytes | None) -> int | None:
-    """A number that Redis holds; None for nothing, and for what is none."""
+    """A number that Redis holds, which from Node may have a fraction; None for what is none."""
     try:
         return None if raw is None else int(float(raw))
     except (ValueError, OverflowError):

@@ -27,6 +27,7 @@ from toril.runtime.keys import DEFAULT_PREFIX
 from toril.runtime.methods import on_async_queue, on_queue
 from toril.runtime.newjob import AddOptions, JobDefaults, NewJob
 from toril.runtime.producing import Producer
+from toril.runtime.reading import STATES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
@@ -145,13 +146,13 @@ class Queue:
 
     def get_jobs(
         self,
-        states: str | Iterable[str],
+        states: str | Iterable[str] = STATES,
         start: int = 0,
         end: int = -1,
         *,
         ascending: bool = False,
     ) -> list[Job]:
-        """The jobs of one or some states, of each from rank `start` to `end`, both included.
+        """The jobs of some states, or of all; of each from rank `start` to `end`, both included.
 
         `ascending` is the order in which they run, or ended. Ids without a readable job are left
         out. For many jobs see `iter_jobs`.
@@ -163,9 +164,9 @@ class Queue:
         return [self._job(record) for record in self._driver.run(program)]
 
     def iter_jobs(
-        self, states: str | Iterable[str], *, ascending: bool = False, page: int = 100
+        self, states: str | Iterable[str] = STATES, *, ascending: bool = False, page: int = 100
     ) -> Iterator[Job]:
-        """All jobs of one or some states, of which only `page` are held at a time.
+        """All jobs of some states, or of all, of which only `page` are held at a time.
 
         A job that moves meanwhile may be seen in two states, or in none.
 
@@ -298,7 +299,7 @@ class AsyncQueue:
 
     async def get_jobs(
         self,
-        states: str | Iterable[str],
+        states: str | Iterable[str] = STATES,
         start: int = 0,
         end: int = -1,
         *,
@@ -309,7 +310,7 @@ class AsyncQueue:
         return [self._job(record) for record in await self._driver.run(program)]
 
     async def iter_jobs(
-        self, states: str | Iterable[str], *, ascending: bool = False, page: int = 100
+        self, states: str | Iterable[str] = STATES, *, ascending: bool = False, page: int = 100
     ) -> AsyncIterator[AsyncJob]:
         """All jobs of one or some states, for `async for`; see `Queue.iter_jobs`."""
         walk: listing.Walk | None = listing.Walk.over(states, page, ascending=ascending)

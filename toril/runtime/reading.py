@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from toril.runtime.command import REAL_TIME, Command
 from toril.runtime.history import parse_history, parse_usage
+from toril.runtime.numbers import stored_number
 
 if TYPE_CHECKING:
     from toril.call import Usage
@@ -157,27 +158,27 @@ def _fields(stored: dict[str, bytes]) -> dict[str, Any]:
         "name": _text(stored.get("name", b"")),
         "data": decoded(stored.get("data", b"{}")),
         "opts": _mapping(stored.get("opts")),
-        "timestamp_ms": _integer(stored.get("timestamp")) or 0,
-        "delay_ms": _integer(stored.get("delay")) or 0,
-        "priority": _integer(stored.get("priority")) or 0,
+        "timestamp_ms": stored_number(stored.get("timestamp")) or 0,
+        "delay_ms": stored_number(stored.get("delay")) or 0,
+        "priority": stored_number(stored.get("priority")) or 0,
         "progress": decoded(stored.get("progress", b"0")),
         "returnvalue": decoded(stored.get("returnvalue")),
         "failed_reason": _optional_text(stored.get("failedReason")),
         "stacktrace": _stacktrace(stored.get("stacktrace")),
-        "attempts_made": _integer(stored.get("attemptsMade", stored.get("atm"))) or 0,
-        "attempts_started": _integer(stored.get("ats")) or 0,
-        "stalls": _integer(stored.get("stc")) or 0,
-        "crashes": _integer(stored.get("t:crashes")) or 0,
-        "interruptions": _integer(stored.get("t:interruptions")) or 0,
-        "processed_on_ms": _integer(stored.get("processedOn")),
-        "finished_on_ms": _integer(stored.get("finishedOn")),
+        "attempts_made": stored_number(stored.get("attemptsMade", stored.get("atm"))) or 0,
+        "attempts_started": stored_number(stored.get("ats")) or 0,
+        "stalls": stored_number(stored.get("stc")) or 0,
+        "crashes": stored_number(stored.get("t:crashes")) or 0,
+        "interruptions": stored_number(stored.get("t:interruptions")) or 0,
+        "processed_on_ms": stored_number(stored.get("processedOn")),
+        "finished_on_ms": stored_number(stored.get("finishedOn")),
         "processed_by": _optional_text(stored.get("pb")),
         "verdict": _optional_text(stored.get("t:verdict")),
         "detail": _mapping(stored.get("t:detail")),
         "usage": parse_usage(_mapping(stored.get("t:usage"))),
         "history": parse_history(_text(stored.get("t:history", b""))),
         "stack": _optional_text(stored.get("t:stack")),
-        "cancelled_ms": _integer(stored.get("t:cancel")),
+        "cancelled_ms": stored_number(stored.get("t:cancel")),
         "parent_key": _optional_text(stored.get("parentKey")),
         "deduplication_id": _optional_text(stored.get("deid")),
     }
@@ -189,14 +190,6 @@ def _text(value: bytes) -> str:
 
 def _optional_text(value: bytes | None) -> str | None:
     return None if value is None else _text(value)
-
-
-def _integer(value: bytes | None) -> int | None:
-    """A number as Node wrote it, which may have a fraction (`1500.5`); None for anything else."""
-    try:
-        return None if value is None else int(float(value))
-    except (ValueError, OverflowError):
-        return None
 
 
 def _mapping(value: bytes | None) -> dict[str, Any]:
