@@ -26,7 +26,7 @@ redis.call('LLEN', key)
 local keep = tonumber(ARGV[6])
 if not keep then
   local ok, opts = pcall(cjson.decode, redis.call('HGET', base .. id, 'opts') or '')
-  keep = ok and type(opts) == 'table' and stored_number(opts.kl)
+  keep = ok and type(opts) == 'table' and number_of(opts.kl)
   keep = keep and keep >= 1 and keep
 end
 

@@ -30,7 +30,7 @@ local want = #ARGV - FIRST_TOKEN + 1
 
 check_claim(base)
 local max, duration_ms = unpack(redis.call('HMGET', base .. 'meta', 'max', 'duration'))
-local window = {max = stored_number(max), duration_ms = stored_number(duration_ms)}
+local window = {max = number_of(max), duration_ms = number_of(duration_ms)}
 local bucket, is_new = bucket_configured(bucket_read(base, now_us), bucket_from_args(ARGV, 6))
 
 promote(base, now_ms)
@@ -94,5 +94,5 @@ if #jobs > 0 then
   redis.call('ZADD', base .. 'marker', 0, '0')
 end
 local first = redis.call('ZRANGE', base .. 'delayed', 0, 0, 'WITHSCORES')
-local next_delayed_ms = first[2] and stored_count(tonumber(first[2]) / SCORE_PER_MS) or 0
+local next_delayed_ms = first[2] and count_of(tonumber(first[2]) / SCORE_PER_MS) or 0
 return {stopped, limit_ttl_ms, next_delayed_ms, ghosts, due[1], due[2], jobs, int(now_ms)}

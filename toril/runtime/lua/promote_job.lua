@@ -23,7 +23,7 @@ local state = state_towards(base, id, 'delayed')
 if state ~= 'delayed' then
   return state
 end
-local priority = number_of(redis.call('HGET', base .. id, 'priority'))
+local priority = number_of(redis.call('HGET', base .. id, 'priority')) or 0
 
 redis.call('ZREM', base .. 'delayed', id)
 if priority == 0 then

@@ -29,7 +29,7 @@ if state ~= wanted then
   return state
 end
 local job = redis.call('HMGET', base .. id, 'priority', 'opts', 'parentKey')
-local priority = number_of(job[1])
+local priority = number_of(job[1]) or 0
 local ok, opts = pcall(cjson.decode, job[2] or '')
 local is_lifo = ok and type(opts) == 'table' and opts.lifo == true
 

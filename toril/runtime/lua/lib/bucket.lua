@@ -10,13 +10,13 @@ local BUCKET_FIELDS = {'tokens', 'per_us', 'burst', 'revision', 'level', 'at'}
 
 local function bucket_read(base, now_us)
   local f = redis.pcall('HMGET', base .. 'toril:limit', unpack(BUCKET_FIELDS))
-  local tokens, per_us, burst = stored_count(f[1]), stored_count(f[2]), stored_count(f[3])
+  local tokens, per_us, burst = count_of(f[1]), count_of(f[2]), count_of(f[3])
   local brim = burst * per_us
-  if tokens == 0 or brim == 0 or not stored_number(brim) then
+  if tokens == 0 or brim == 0 or brim > NUMBER_MAX then
     return nil
   end
-  local bucket = {tokens = tokens, per_us = per_us, burst = burst, revision = stored_count(f[4])}
-  local level, at = stored_number(f[5]), stored_number(f[6])
+  local bucket = {tokens = tokens, per_us = per_us, burst = burst, revision = count_of(f[4])}
+  local level, at = number_of(f[5]), number_of(f[6])
   bucket.level = brim
   if level and level >= 0 and at then
     local gain = math.max(0, now_us - at) * tokens

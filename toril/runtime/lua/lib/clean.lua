@@ -44,7 +44,7 @@ local function is_old(base, name, id, latest_ms)
   local values = redis.pcall('HMGET', base .. id, unpack(AGE_FIELDS[name]))
   for i = 1, values.err and 0 or #AGE_FIELDS[name] do
     if values[i] then
-      return (stored_number(values[i]) or 0) <= latest_ms
+      return (number_of(values[i]) or 0) <= latest_ms
     end
   end
   return true

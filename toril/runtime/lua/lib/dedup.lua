@@ -9,7 +9,7 @@
 
 -- No expiry where the newest is kept: the owner's end releases the key.
 local function own_dedup(key, id, wish)
-  local ttl_ms = wish.keepLastIfActive ~= true and number_of(wish.ttl) or 0
+  local ttl_ms = wish.keepLastIfActive ~= true and (number_of(wish.ttl) or 0) or 0
   if ttl_ms > 0 then
     redis.call('SET', key, id, 'PX', int(math.ceil(ttl_ms)))
   else
@@ -30,7 +30,7 @@ local function replace_owner(base, key, next_key, owner, id, wish)
   emit_deduplicated(base, id, wish, owner)
   redis.call('DEL', next_key)
   local keeps_time = wish.keepLastIfActive ~= true and wish.extend ~= true
-    and number_of(wish.ttl) > 0
+    and (number_of(wish.ttl) or 0) > 0
   if keeps_time then
     redis.call('SET', key, id, 'KEEPTTL')
   else
@@ -75,7 +75,7 @@ local function deduplicate(base, id, job)
   elseif note_next(base, key, next_key, owner, id, job) or wish.replace == true then
     return owner
   end
-  if wish.extend == true and number_of(wish.ttl) > 0 then
+  if wish.extend == true and (number_of(wish.ttl) or 0) > 0 then
     own_dedup(key, owner, wish)
   end
   emit_deduplicated(base, owner, wish, id)
@@ -111,7 +111,7 @@ local function add_next(base, dedup_id, now_ms)
   own_dedup(base .. 'de:' .. dedup_id, id, type(opts.de) == 'table' and opts.de or {})
   insert_job(base, id, {
     name = stored[1], data = stored[2] or '{}', opts = stored[3] or '{}', at_ms = now_ms,
-    delay_ms = number_of(opts.delay), priority = number_of(opts.priority),
+    delay_ms = number_of(opts.delay) or 0, priority = number_of(opts.priority) or 0,
     is_lifo = opts.lifo == true, parent_key = stored[5] or nil, parent = stored[6] or nil,
     dependencies_key = stored[7] or nil, dedup_id = dedup_id, scheduler = stored[8] or nil,
   })

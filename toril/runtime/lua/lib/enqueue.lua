@@ -60,7 +60,7 @@ end
 
 -- An active job's way back: to the front, or in front of those of its priority.
 local function push_back(base, id)
-  local priority = number_of(redis.call('HGET', base .. id, 'priority'))
+  local priority = number_of(redis.call('HGET', base .. id, 'priority')) or 0
   if priority == 0 then
     push_tail(base, id)
   else

@@ -63,7 +63,7 @@ end
 local function release_parent(parent, now_ms)
   local base, id = parent.base, parent.id
   local fields = redis.call('HMGET', parent.key, 'priority', 'delay')
-  local priority, delay_ms = number_of(fields[1]), number_of(fields[2])
+  local priority, delay_ms = number_of(fields[1]) or 0, number_of(fields[2]) or 0
   if delay_ms > 0 then
     local due_ms = now_ms + delay_ms
     redis.call('ZADD', base .. 'delayed', int(due_ms * SCORE_PER_MS), id)

@@ -31,7 +31,7 @@ end
 
 -- A stored number as an integer that every command takes; the default for what is none.
 local function keep_number(value, default)
-  return math.ceil(math.min(math.max(number_of(value, default), -1), COUNT_MAX))
+  return math.ceil(math.min(math.max(number_of(value) or default, -1), COUNT_MAX))
 end
 
 -- The keep rule in a job's own options (JSON); without one all stay.
@@ -42,7 +42,7 @@ local function keep_rule(opts, option)
     return {count = rule == true and 0 or keep_number(rule, -1), age_s = '', limit = TRIM_MAX}
   end
   return {
-    count = keep_number(rule.count, -1), age_s = number_of(rule.age, ''),
+    count = keep_number(rule.count, -1), age_s = number_of(rule.age) or '',
     limit = math.max(keep_number(rule.limit, TRIM_MAX), 1),
   }
 end

@@ -21,6 +21,6 @@ local function is_gated(base)
   if meta[1] then
     return true
   end
-  local concurrency = stored_number(meta[2])
+  local concurrency = number_of(meta[2])
   return concurrency ~= nil and redis.call('LLEN', base .. 'active') >= concurrency
 end

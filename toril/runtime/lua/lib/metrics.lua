@@ -27,17 +27,17 @@ local function count_metrics(base, set, now_ms, size)
   end
   local key = base .. 'metrics:' .. set
   local fields = redis.call('HMGET', key, 'count', 'prevTS', 'prevCount')
-  local count = stored_count(fields[1])
+  local count = count_of(fields[1])
   redis.call('HSET', key, 'count', int(count + 1))
-  local last_ms = stored_number(fields[2])
-  if not last_ms then
+  local last_ms = count_of(fields[2])
+  if last_ms == 0 then
     redis.call('HSET', key, 'prevTS', int(now_ms), 'prevCount', 0)
     return
   end
   local minutes = math.floor(now_ms / MINUTE_MS) - math.floor(last_ms / MINUTE_MS)
   minutes = math.min(minutes, size)
   if minutes > 0 then
-    redis.call('LPUSH', key .. ':data', int(count - stored_count(fields[3])))
+    redis.call('LPUSH', key .. ':data', int(count - count_of(fields[3])))
     push_zeros(key .. ':data', minutes - 1)
     redis.call('LTRIM', key .. ':data', 0, size - 1)
     redis.call('HSET', key, 'prevTS', int(now_ms), 'prevCount', int(count))

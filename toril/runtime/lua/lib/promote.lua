@@ -18,7 +18,7 @@ local function promote(base, now_ms)
   redis.call('ZREM', base .. 'delayed', unpack(due))
   for _, id in ipairs(due) do
     local fields = redis.pcall('HMGET', base .. id, 'priority', 'delay')
-    local priority = number_of(fields[1])
+    local priority = number_of(fields[1]) or 0
     if priority == 0 then
       redis.call('LPUSH', base .. 'wait', id)
     else

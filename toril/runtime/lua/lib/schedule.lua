@@ -31,13 +31,13 @@ local function read_scheduler(base, scheduler)
     return nil
   end
   return {
-    name = fields[1], data = fields[2], every_ms = number_of(fields[3]),
-    offset_ms = number_of(fields[4]), count = number_of(fields[5]),
+    name = fields[1], data = fields[2], every_ms = number_of(fields[3]) or 0,
+    offset_ms = number_of(fields[4]) or 0, count = number_of(fields[5]) or 0,
   }
 end
 
 local function is_over(wish, count, now_ms)
-  local limit, end_ms = stored_number(wish.limit), stored_number(wish.endDate)
+  local limit, end_ms = number_of(wish.limit), number_of(wish.endDate)
   return limit and count > limit or end_ms and end_ms < now_ms or false
 end
 
@@ -52,7 +52,7 @@ local function planned_job(job, scheduler, opts, slot_ms, now_ms)
   return ok and {
     id = id, slot_ms = slot_ms, iterations = scheduler.count + 1, scheduler = job.rjk,
     name = scheduler.name or job.name or '', data = scheduler.data or '{}', opts = text,
-    at_ms = now_ms, delay_ms = delay_ms, priority = number_of(opts.priority),
+    at_ms = now_ms, delay_ms = delay_ms, priority = number_of(opts.priority) or 0,
     is_lifo = opts.lifo == true, dedup_id = type(wish.id) == 'string' and wish.id or nil,
   } or nil
 end
@@ -65,13 +65,13 @@ local function plan_next(base, job, opts, now_ms, slot_of, slot_ms)
     return nil
   end
   local wish = type(opts['repeat']) == 'table' and opts['repeat'] or {}
-  local count = number_of(wish.count) + 1
+  local count = (number_of(wish.count) or 0) + 1
   local scheduler = read_scheduler(base, job.rjk)
   if not scheduler or is_over(wish, count, now_ms) then
     return nil
   end
   wish.count, wish.immediately, opts['repeat'] = count, nil, wish
-  local every_ms = scheduler.every_ms ~= 0 and scheduler.every_ms or number_of(wish.every)
+  local every_ms = scheduler.every_ms ~= 0 and scheduler.every_ms or (number_of(wish.every) or 0)
   if every_ms > 0 then
     local last_ms = tonumber(redis.call('ZSCORE', base .. 'repeat', job.rjk))
     local next_ms = interval_slot(last_ms, every_ms, scheduler.offset_ms, now_ms)

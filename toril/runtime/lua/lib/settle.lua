@@ -12,7 +12,7 @@ end
 
 -- A counter of the job's hash, 0 where it is missing or none.
 local function counter(base, id, field)
-  return stored_count(redis.call('HGET', base .. id, field))
+  return count_of(redis.call('HGET', base .. id, field))
 end
 
 -- HINCRBY that cannot fail half-way on a field that is no integer; returns the new value.

@@ -34,7 +34,7 @@ local function recover(base, id, now_ms, max_stalled)
   if is_job and is_held or redis.call('LREM', base .. 'active', 1, id) == 0 or not is_job then
     return false
   end
-  local stalls = stored_count(fields[1]) + 1
+  local stalls = count_of(fields[1]) + 1
   local history = history_with(base, id, now_ms, stalled_entry(fields[3], fields[4]))
   redis.call('HSET', base .. id, 'stc', int(stalls), 't:history', history)
   if stalls > max_stalled and not is_scheduled(base, fields[2]) then

@@ -15,7 +15,7 @@ end
 -- What passed in the window under way; nothing where somebody has left no number.
 local function passed_in_window(base)
   local value = redis.pcall('GET', base .. 'limiter')
-  return type(value) == 'string' and stored_count(value) or 0
+  return type(value) == 'string' and count_of(value) or 0
 end
 
 -- Milliseconds until BullMQ's rate limit lets a job pass, 0 when it does. A limiter that never
@@ -92,7 +92,7 @@ local function prepare(base, job, token, lock_ms, worker, now_ms)
   redis.call('SET', job.key .. ':lock', token, 'PX', lock_ms)
   emit(base, 'active', 'jobId', job.id, 'prev', 'waiting')
   job.processedOn = int(now_ms)
-  job.ats = int(stored_count(job.ats) + 1)
+  job.ats = int(count_of(job.ats) + 1)
   local by = worker ~= '' and {'pb', worker} or {}
   redis.call('HSET', job.key, 'processedOn', job.processedOn, 'ats', job.ats, unpack(by))
 end
