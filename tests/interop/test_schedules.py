@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.interop.compare import queue_view
-from tests.interop.conftest import BOTH_MAJORS, PROCESSORS
+from tests.interop.conftest import BOTH_MAJORS_IN_FULL, PROCESSORS
 from tests.support.toril import TorilRun
 from tests.support.waiting import until
 from toril.runtime.schedule import next_match
@@ -158,7 +158,7 @@ def test_61_62_successor_is_the_one_that_nodes_worker_makes(
     assert views[1] == views[0]
 
 
-@BOTH_MAJORS
+@BOTH_MAJORS_IN_FULL
 def test_61_every_second_ten_times_at_the_right_slots(stage: Stage) -> None:
     with stage.work() as run:
         run.wait_for("worker-started")  # A slot that passes before the first claim is left out.
