@@ -76,7 +76,7 @@ class JobSettled:
 
 @dataclass(frozen=True, slots=True)
 class JobOutput:
-    """A line that a job, or a processor's import, printed."""
+    """A line that a job printed; with no job's id, listeners or a processor's import did."""
 
     queue: str
     job_id: str

@@ -103,6 +103,11 @@ def _settled(e: ev.JobSettled) -> str:
     )
 
 
+def _output(e: ev.JobOutput) -> str:
+    of_job = f" job {e.job_id}" if e.job_id else ""
+    return f"{e.queue}{of_job} {e.stream}: {e.line}"
+
+
 def _started(e: ev.WorkerStarted) -> str:
     return (
         f"{e.queue}: {e.concurrency} {'child runs' if e.concurrency == 1 else 'children run'} "
@@ -180,7 +185,7 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
         ),
     ),
     ev.JobSettled: (lambda e: "WARNING" if e.settled == "failed" else "INFO", _settled),
-    ev.JobOutput: ("INFO", lambda e: f"{e.queue} job {e.job_id or '-'} {e.stream}: {e.line}"),
+    ev.JobOutput: ("INFO", _output),
     ev.LockLost: (
         "WARNING",
         lambda e: f"{e.queue} job {e.job_id}: lock lost; its child is killed, its result refused",

@@ -57,16 +57,7 @@ def test_73_bull_board_shows_and_changes_what_toril_made_and_worked(
     waits, urgent = queue.add("echo"), queue.add("echo", priority=3)
     later = queue.add("echo", delay="1h")
 
-    (shown,) = board("get", "", query=_page(queue, "latest"))["queues"]
-    counts = queue.counts()
-    assert {name: counts[name] for name in shown["counts"]} == shown["counts"]
-    listed = {
-        state: [
-            job["id"] for job in board("get", "", query=_page(queue, state))["queues"][0]["jobs"]
-        ]
-        for state in ("waiting", "prioritized", "delayed", "completed", "failed", "active")
-    }
-    assert listed == {
+    assert _listed(board, queue) == {
         "waiting": [waits.id],
         "prioritized": [urgent.id],
         "delayed": [later.id],
@@ -104,6 +95,19 @@ def test_73_bull_board_shows_and_changes_what_toril_made_and_worked(
     assert queue.counts()["waiting"] == 0
     node.call("onQueue", queue=queue.name, act="clean", args=[0, 0, "completed"])
     assert queue.counts()["completed"] == 0
+
+
+def _listed(board: Callable[..., Any], queue: Queue) -> dict[str, list[str]]:
+    """Ids by state; the counts that the board shows are the queue's."""
+    (shown,) = board("get", "", query=_page(queue, "latest"))["queues"]
+    counts = queue.counts()
+    assert {name: counts[name] for name in shown["counts"]} == shown["counts"]
+    return {
+        state: [
+            job["id"] for job in board("get", "", query=_page(queue, state))["queues"][0]["jobs"]
+        ]
+        for state in ("waiting", "prioritized", "delayed", "completed", "failed", "active")
+    }
 
 
 def _page(queue: Queue, status: str) -> dict[str, Any]:

@@ -134,6 +134,17 @@ def test_numbers_and_nouns_agree(event, words):
 
 
 @pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("job_id", "stream", "words"),
+    [
+        ("7", "stdout", "images job 7 stdout: hi"),
+        ("", "listeners stdout", "images listeners stdout: hi"),
+    ],
+)
+def test_output_of_no_job_names_none(job_id, stream, words):
+    assert words in logged(ev.JobOutput("images", job_id, stream, "hi"))
+
+
 async def test_a_reader_that_does_not_read_never_holds_the_loop_up(pipe):
     stream, reader = pipe
     count = 3 * line_writer.MAX_WAITING_BYTES // 1000
