@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.fault_proxy import FaultProxy
 from tests.support.waiting import until
-from toril.errors import InvalidInput, RedisRefused, RedisUnavailable
+from toril.errors import InvalidInput, InvalidOption, RedisRefused, RedisUnavailable
 from toril.runtime.following import AsyncQueueEvents, QueueEvents
 from toril.runtime.queue import Queue
 from toril.runtime.queue_events import (
@@ -133,6 +133,12 @@ def test_reader_goes_on_after_the_event_it_is_given(lane: Lane, redis_url: str) 
         where = events.last_event_id
     with QueueEvents("lane", redis=redis_url, last_event_id=where) as events:
         assert take(events, 297) == list(range(203, 500))
+
+
+@pytest.mark.parametrize("where", ["$", "-1", "99-", "1_0", " 5", "0-0-0", "٣", "1" * 20])
+def test_what_redis_takes_for_no_id_is_refused_at_once(where: str) -> None:
+    with pytest.raises(InvalidOption, match="last_event_id is"):
+        QueueEvents("lane", last_event_id=where)
 
 
 def test_blocked_reader_gets_an_event_at_once(lane: Lane, redis_url: str, side: Any) -> None:
