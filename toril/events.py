@@ -246,6 +246,78 @@ class DrainDeadline:
 
 
 @dataclass(frozen=True, slots=True)
+class Quiet:
+    """Nothing more is claimed until further notice; running jobs go on."""
+
+    queue: str
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Jobs are claimed again."""
+
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildState:
+    """One child, in a dump.
+
+    Attributes:
+        slot: its place in the pool.
+        pid: None before it was forked.
+        state: where it is in its life.
+        job_id: what it runs; empty: nothing.
+        since_ms: how long it has run that; None: nothing.
+        jobs_run: jobs it was given.
+    """
+
+    slot: int
+    pid: int | None
+    state: str
+    job_id: str
+    since_ms: int | None
+    jobs_run: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateDumped:
+    """Where a queue's worker stands, because somebody asked.
+
+    Attributes:
+        stage: working, quiet, draining or interrupted.
+        zygotes: pids of those that fork for it, the one that starts included.
+        held: locks it keeps.
+        margin_ms: until the first of them would run out without a renewal; None: it holds none.
+        unrecorded: attempts that ended and that Redis does not have yet.
+        limits: what one attempt may use.
+        complaints: why it is not well; empty: it is.
+    """
+
+    queue: str
+    stage: str
+    concurrency: int
+    children: tuple[ChildState, ...]
+    zygotes: tuple[int, ...]
+    held: int
+    margin_ms: int | None
+    unrecorded: int
+    limits: str
+    complaints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StackDumped:
+    """A stack, because somebody asked: of a running job, or of the supervisor (no `queue`)."""
+
+    queue: str
+    job_id: str
+    pid: int
+    stack: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unrecorded:
     """Stopping without Redis: these attempts ended and nobody knows; their locks run out."""
 
@@ -287,6 +359,10 @@ Event: TypeAlias = (
     | RedisBack
     | Draining
     | DrainDeadline
+    | Quiet
+    | Resumed
+    | StateDumped
+    | StackDumped
     | Unrecorded
     | WorkerStopped
 )

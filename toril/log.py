@@ -140,6 +140,26 @@ def _deadline(e: ev.DrainDeadline) -> str:
     return f"{e.queue}: time is over; {jobs} back to the queue"
 
 
+def _dumped(e: ev.StateDumped) -> str:
+    children = [
+        f"{one.slot}: pid {one.pid or '-'} {one.state}"
+        + (f" job {one.job_id} for {format_ms(one.since_ms or 0)}" if one.job_id else "")
+        for one in e.children
+    ]
+    margin = "" if e.margin_ms is None else f", the first runs out in {format_ms(e.margin_ms)}"
+    return (
+        f"{e.queue}: {e.stage}, {'; '.join(e.complaints) or 'healthy'}; "
+        f"concurrency {e.concurrency}, zygotes {', '.join(map(str, e.zygotes)) or '-'}; "
+        f"{_count(e.held, 'lock', 'locks')} held{margin}; {e.unrecorded} unrecorded; "
+        f"limits: {e.limits}; children: {', '.join(children) or '-'}"
+    )
+
+
+def _stack(e: ev.StackDumped) -> str:
+    whose = f"{e.queue} job {e.job_id} in child {e.pid}" if e.queue else f"supervisor {e.pid}"
+    return f"stack of {whose}:\n{e.stack or '(it does not answer)'}"
+
+
 def _stalled(e: ev.StalledRecovered) -> str:
     jobs = "a stalled job is" if len(e.job_ids) == 1 else "stalled jobs are"
     return f"{e.queue}: {jobs} back in the queue: {', '.join(e.job_ids)}"
@@ -237,6 +257,16 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
     ),
     ev.Draining: ("INFO", _drain),
     ev.DrainDeadline: ("WARNING", _deadline),
+    ev.Quiet: (
+        "INFO",
+        lambda e: (
+            f"{e.queue}: quiet, nothing more is claimed; "
+            f"{_count(e.running, 'running job goes', 'running jobs go')} on; SIGCONT resumes"
+        ),
+    ),
+    ev.Resumed: ("INFO", lambda e: f"{e.queue}: resumed, jobs are claimed again"),
+    ev.StateDumped: ("INFO", _dumped),
+    ev.StackDumped: ("INFO", _stack),
     ev.Unrecorded: (
         "ERROR",
         lambda e: (

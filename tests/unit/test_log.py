@@ -24,6 +24,8 @@ SAMPLES = {
     "int": 7,
     "int | None": None,
     "tuple[str, ...]": ("1", "2"),
+    "tuple[int, ...]": (7,),
+    "tuple[ChildState, ...]": (ev.ChildState(1, None, "idle", "", None, 0),),
 }
 SETTLED = ev.JobSettled(
     queue="images",

@@ -58,6 +58,7 @@ class LockKeeper:
         quarter_s = lock_ms / 1000 / RENEWALS_PER_LOCK
         self._interval_s = quarter_s if interval_s is None else interval_s
         self._held: dict[str, Claim] = {}
+        self._fresh_s: dict[str, float] = {}
         self._cancelled: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -66,9 +67,20 @@ class LockKeeper:
         """The claims whose locks are renewed."""
         return tuple(self._held.values())
 
+    @property
+    def margin_s(self) -> float | None:
+        """Until the first held lock runs out unless it is renewed; None: none is held."""
+        if not self._fresh_s:
+            return None
+        now_s = asyncio.get_running_loop().time()
+        return min(self._fresh_s.values()) + self._lock_ms / 1000 - now_s
+
     def hold(self, claims: Iterable[Claim]) -> None:
         """Renew these from now on."""
-        self._held.update((claim.token, claim) for claim in claims)
+        now_s = asyncio.get_running_loop().time()
+        for claim in claims:
+            self._held[claim.token] = claim
+            self._fresh_s.setdefault(claim.token, now_s)
 
     def release(self, claim: Claim) -> None:
         """Renew this one no more; a claim that is not held is no mistake."""
@@ -106,7 +118,9 @@ class LockKeeper:
                 await task
 
     async def _renew(self, claims: Sequence[Claim]) -> None:
+        sent_s = asyncio.get_running_loop().time()
         renewed = await self._store.renew(claims, self._lock_ms)
+        self._fresh_s.update((claim.token, sent_s) for claim in claims if claim.token in self._held)
         # What was settled meanwhile is not held any more: its lock is gone because it is done.
         for claim in renewed.lost:
             if self._let_go(claim):
@@ -118,6 +132,7 @@ class LockKeeper:
 
     def _let_go(self, claim: Claim) -> bool:
         self._cancelled.discard(claim.token)
+        self._fresh_s.pop(claim.token, None)
         return self._held.pop(claim.token, None) is not None
 
     async def _run(self) -> None:

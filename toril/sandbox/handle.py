@@ -114,6 +114,12 @@ class Child:
         meter = self.process.meter
         return None if meter is None else meter.growth_bytes
 
+    @property
+    def running_ms(self) -> int | None:
+        """How long it has been at its call; None without one."""
+        meter = self.process.meter
+        return None if meter is None or self._attempt is None else meter.wall_ms
+
     def run(self, call: Call) -> None:
         """Give the child a call; its hard timeout begins now.
 

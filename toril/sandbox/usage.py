@@ -30,6 +30,11 @@ class Meter:
         """Growth since READY, as measured after the last attempt."""
         return _difference(self._rss_bytes, self._ready_bytes)
 
+    @property
+    def wall_ms(self) -> int:
+        """How long ago the last attempt began."""
+        return round((time.monotonic() - self._start_s) * 1000)
+
     def start(self) -> None:
         """An attempt begins."""
         self._cpu_ms = proc.cpu_ms(self._pid)
@@ -58,7 +63,7 @@ class Meter:
             total_cpu_ms: for a dead child, user and system time of its whole life.
             peak_bytes: what the child says of its largest size.
         """
-        wall_ms = round((time.monotonic() - self._start_s) * 1000)
+        wall_ms = self.wall_ms
         now_ms = proc.cpu_ms(self._pid) if is_alive else total_cpu_ms
         cpu_ms = None
         if now_ms is not None and self._cpu_ms is not None:

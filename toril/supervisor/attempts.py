@@ -113,6 +113,11 @@ class Attempts:
         """The process that forks the children, while there is one."""
         return self._pool.zygote_pid
 
+    @property
+    def children(self) -> list[tuple[Child, Claim | None]]:
+        """All children, each with what it runs."""
+        return [(child, self._running.get(child)) for child in self._pool.children]
+
     def start(self, claim: Claim) -> None:
         """Run a claim, or end it without running it where that is what it says."""
         if self._is_over:

@@ -62,10 +62,12 @@ class Health:
     Attributes:
         complaints: what is wrong, worst first.
         dropped_events: events that listeners did not get; nothing that harms a job.
+        is_quiet: it was told to claim nothing, and is no less healthy for it.
     """
 
     complaints: tuple[Complaint, ...] = ()
     dropped_events: int = 0
+    is_quiet: bool = False
 
     @property
     def is_healthy(self) -> bool:

@@ -143,6 +143,11 @@ class Pool:
         """The zygote's process id while there is one."""
         return self._zygote.pid if self._zygote is not None else None
 
+    @property
+    def children(self) -> list[Child]:
+        """All that there are, those on their way in or out included."""
+        return list(self._children)
+
     def run(self, call: Call) -> Child:
         """Give a call to an idle child; there must be one."""
         child = min(self._offered(), key=lambda child: child in self._successors)

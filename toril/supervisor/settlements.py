@@ -71,6 +71,10 @@ class Settlements:
         """Is there anything to write?"""
         return bool(self._pending)
 
+    def __len__(self) -> int:
+        """Attempts that ended and that Redis does not have."""
+        return len({ending.claim.token for ending in self._pending} | self._sent)
+
     def add(self, claim: Claim, outcome: Outcome) -> None:
         """Decide what follows; it is written by the next round trip."""
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing

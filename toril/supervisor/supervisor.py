@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from typing import TYPE_CHECKING
 
 import setproctitle
 import uvloop
 
+from toril import events as ev
 from toril.errors import (
     InvalidInput,
     ProcessorImportError,
@@ -19,13 +19,14 @@ from toril.errors import (
 )
 from toril.sandbox import cgroup
 from toril.sandbox.tree import become_supervisor, sweep_strangers
+from toril.supervisor.dump import own_stacks
 from toril.supervisor.listeners import DRAIN_S
 from toril.supervisor.service.beat import Beat, QueueState
 from toril.supervisor.service.notify import Notifier
+from toril.supervisor.service.signals import listen
 from toril.supervisor.worker import LAST_TRY_S, Worker
 
 if TYPE_CHECKING:
-    from toril.events import Emit
     from toril.supervisor.health import Health
     from toril.supervisor.settings import Settings
 
@@ -38,10 +39,11 @@ SWEEP_AGAIN_S = 0.2
 class Supervisor:
     """Runs one worker per queue until a signal or an empty queue ends them."""
 
-    def __init__(self, settings: Settings, emit: Emit) -> None:
+    def __init__(self, settings: Settings, emit: ev.Emit) -> None:
         self._workers = [
             Worker(queue, settings, emit, self._sweep_orphans) for queue in settings.queues
         ]
+        self._emit = emit
         self._drain_s = settings.drain_timeout_ms / 1000
         self._grace_s = max(queue.limits.grace_s for queue in settings.queues)
         has_listeners = any(queue.listeners for queue in settings.queues)
@@ -51,7 +53,8 @@ class Supervisor:
         self._beat = Beat(
             self._notifier,
             states=lambda: [
-                QueueState(w.queue.name, w.running, w.queue.concurrency) for w in self._workers
+                QueueState(w.queue.name, w.running, w.queue.concurrency, w.is_quiet)
+                for w in self._workers
             ],
             health=self.health,
             stop_left_s=self._stop_left_s,
@@ -69,8 +72,7 @@ class Supervisor:
         # setproctitle writes over the environment block, in which a Redis URL may stand.
         setproctitle.setproctitle("toril: starting")
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal)
+        listen(loop, self)
         await self._open()
         self._notifier.ready()
         beat = asyncio.create_task(self._beat.run())
@@ -122,7 +124,26 @@ class Supervisor:
                 for other in self._workers:
                     other.stop()
 
-    def _on_signal(self) -> None:
+    # -- what signals ask for
+
+    def on_quiet(self) -> None:
+        """Claim nothing more and stay."""
+        for worker in self._workers:
+            worker.quiet()
+
+    def on_resume(self) -> None:
+        """Claim again."""
+        for worker in self._workers:
+            worker.resume()
+
+    def on_dump(self) -> None:
+        """Tell the log where everything stands."""
+        for worker in self._workers:
+            worker.dump(self._beat.turned_s)
+        self._emit(ev.StackDumped("", "", os.getpid(), own_stacks()))
+
+    def on_stop(self) -> None:
+        """End: drain the first time, at once the second time."""
         is_first = self._stop_by_s is None
         for worker in self._workers:
             if is_first:
@@ -144,7 +165,7 @@ class Supervisor:
         return {w.queue.name: w.health(self._beat.turned_s) for w in self._workers}
 
 
-def supervise(settings: Settings, emit: Emit) -> tuple[int, str]:
+def supervise(settings: Settings, emit: ev.Emit) -> tuple[int, str]:
     """Run a supervisor to its end: (sysexits code, what went wrong or an empty text)."""
     try:
         return uvloop.run(Supervisor(settings, emit).run()), ""

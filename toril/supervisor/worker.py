@@ -22,6 +22,7 @@ from toril.runtime.claim import Claimed, ClaimRequest
 from toril.runtime.lock import RENEWALS_PER_LOCK, LockKeeper
 from toril.runtime.retry import Policy
 from toril.runtime.store import Store
+from toril.supervisor import dump
 from toril.supervisor.asks import Asks
 from toril.supervisor.attempts import Attempts
 from toril.supervisor.beside import Beside
@@ -81,6 +82,7 @@ class Worker:
         self._emit = emit
         self._sweep_orphans = sweep_orphans
         self._stage = Stage.WORKING
+        self._is_quiet = False
         self._give_up_at = self._adopt_until = float("inf")
         self._troubles = Troubles(queue.name, emit)
         self._wake = asyncio.Event()
@@ -144,10 +146,28 @@ class Worker:
             poll_s=self.queue.poll_ms / 1000,
             quiet_s=max(self.queue.poll_ms, self.queue.lock_ms / RENEWALS_PER_LOCK) / 1000,
         )
-        health = examine(vitals)
-        if self._listeners is None:
-            return health
-        return replace(health, dropped_events=self._listeners.dropped)
+        dropped = 0 if self._listeners is None else self._listeners.dropped
+        return replace(examine(vitals), dropped_events=dropped, is_quiet=self._is_quiet)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Was it told to claim nothing?"""
+        return self._is_quiet
+
+    def dump(self, turned_s: float) -> None:
+        """Tell the log where everything stands, and the stacks of what runs."""
+        dump.tell(
+            self._emit,
+            self.queue,
+            dump.Parts(
+                stage="quiet" if self._is_quiet else self._stage.name.lower(),
+                attempts=self._attempts,
+                zygotes=self.zygote_pids,
+                keeper=self._keeper,
+                unrecorded=len(self._settlements),
+                health=self.health(turned_s),
+            ),
+        )
 
     async def open(self) -> None:
         """Reach Redis, settle the rate limit, start the children.
@@ -193,6 +213,8 @@ class Worker:
                     await self._exchange()
                 else:
                     self._intake.rest()
+                    if self._is_quiet:
+                        await self._intake.leave_if_full()
                     await self._wake.wait()
                     self._wake.clear()
         finally:
@@ -218,6 +240,7 @@ class Worker:
         if self._stage is not Stage.WORKING:
             return
         self._stage = Stage.DRAINING
+        self._is_quiet = False
         timeout_ms = self._settings.drain_timeout_ms
         loop = asyncio.get_running_loop()
         self._give_up_at = loop.time() + timeout_ms / 1000 + LAST_TRY_S
@@ -226,6 +249,22 @@ class Worker:
         self._emit(ev.Draining(self.queue.name, self.running, timeout_ms))
         self._wake.set()
         self._nudge.set()
+
+    def quiet(self) -> None:
+        """Claim nothing more until `resume`; what runs goes on, and stopping goes before."""
+        if self._is_quiet or self._stage is not Stage.WORKING:
+            return
+        self._is_quiet = True
+        self._emit(ev.Quiet(self.queue.name, self.running))
+        self._wake.set()
+
+    def resume(self) -> None:
+        """Claim again."""
+        if not self._is_quiet:
+            return
+        self._is_quiet = False
+        self._emit(ev.Resumed(self.queue.name))
+        self._intake.look()
 
     def stop_now(self) -> None:
         """Kill what runs and give it back."""
@@ -265,7 +304,7 @@ class Worker:
     # -- the loop
 
     def _is_able(self) -> bool:
-        return self._attempts.free > 0 and self._stage is Stage.WORKING
+        return self._attempts.free > 0 and self._stage is Stage.WORKING and not self._is_quiet
 
     def _has_work(self) -> bool:
         return bool(self._attempts or self._settlements or self._reports)

@@ -33,6 +33,12 @@ class QueueState:
     name: str
     running: int
     concurrency: int
+    is_quiet: bool = False
+
+    @property
+    def words(self) -> str:
+        """How many children are busy, and whether it is quiet."""
+        return f"{self.running}/{self.concurrency} busy" + (", quiet" if self.is_quiet else "")
 
 
 class Beat:
@@ -89,7 +95,7 @@ class Beat:
 
 def title_of(states: list[QueueState]) -> str:
     """The process title."""
-    return "toril: " + " ".join(f"{s.name} [{s.running}/{s.concurrency} busy]" for s in states)
+    return "toril: " + " ".join(f"{s.name} [{s.words}]" for s in states)
 
 
 def status_of(states: list[QueueState], health: Mapping[str, Health], *, is_stopping: bool) -> str:
@@ -97,5 +103,5 @@ def status_of(states: list[QueueState], health: Mapping[str, Health], *, is_stop
     wrong = [
         f"{name}: {complaint.text}" for name, one in health.items() for complaint in one.complaints
     ]
-    busy = ", ".join(f"{s.name} {s.running}/{s.concurrency} busy" for s in states)
+    busy = ", ".join(f"{s.name} {s.words}" for s in states)
     return "; ".join([*wrong, ("stopping, " if is_stopping else "") + busy])
