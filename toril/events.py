@@ -261,6 +261,32 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class Reloading:
+    """Configuration and code are read anew; the old goes on meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """New jobs run by the new code and settings; old children end with their jobs.
+
+    Attributes:
+        applied: settings that changed.
+        waiting: settings that differ and need a restart.
+    """
+
+    applied: tuple[str, ...]
+    waiting: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFailed:
+    """The new configuration or code cannot be used; the old goes on, nothing was changed."""
+
+    reason: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ChildState:
     """One child, in a dump.
 
@@ -361,6 +387,9 @@ Event: TypeAlias = (
     | DrainDeadline
     | Quiet
     | Resumed
+    | Reloading
+    | Reloaded
+    | ReloadFailed
     | StateDumped
     | StackDumped
     | Unrecorded

@@ -140,6 +140,17 @@ def _deadline(e: ev.DrainDeadline) -> str:
     return f"{e.queue}: time is over; {jobs} back to the queue"
 
 
+def _reloaded(e: ev.Reloaded) -> str:
+    changed = f"changed: {', '.join(e.applied)}" if e.applied else "no setting changed"
+    waiting = f"; needs a restart: {', '.join(e.waiting)}" if e.waiting else ""
+    return f"reloaded, new jobs run by the new code; {changed}{waiting}"
+
+
+def _not_reloaded(e: ev.ReloadFailed) -> str:
+    trace = f"\n{e.traceback}" if e.traceback else ""
+    return f"reload refused, everything goes on as before: {e.reason}{trace}"
+
+
 def _dumped(e: ev.StateDumped) -> str:
     children = [
         f"{one.slot}: pid {one.pid or '-'} {one.state}"
@@ -266,6 +277,9 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
     ),
     ev.Resumed: ("INFO", lambda e: f"{e.queue}: resumed, jobs are claimed again"),
     ev.StateDumped: ("INFO", _dumped),
+    ev.Reloading: ("INFO", lambda _: "reloading configuration and code"),
+    ev.Reloaded: (lambda e: "WARNING" if e.waiting else "INFO", _reloaded),
+    ev.ReloadFailed: ("ERROR", _not_reloaded),
     ev.StackDumped: ("INFO", _stack),
     ev.Unrecorded: (
         "ERROR",

@@ -97,7 +97,7 @@ class Zygote:
         listener: ChildListener,
         launched: Launched,
     ) -> None:
-        """Made by `start` only."""
+        """Made by `launch` only."""
         self.pid = launched.process.pid
         self.missing: tuple[str, ...] = ()
         self._spec = spec
@@ -138,12 +138,21 @@ class Zygote:
             SandboxUnavailable: the level cannot be enforced, the import left something open, or
                 the zygote did not start.
         """
-        zygote = cls(spec, listener, launch(spec))
+        zygote = cls.launch(spec, listener)
         await zygote.preload()
         return zygote
 
+    @classmethod
+    def launch(cls, spec: ZygoteSpec, listener: ChildListener) -> Zygote:
+        """The first half of `start`: its process is there, and its pid known; `preload` follows.
+
+        Raises:
+            SandboxUnavailable: as `start` does.
+        """
+        return cls(spec, listener, launch(spec))
+
     async def preload(self) -> None:
-        """Part of `start`."""
+        """The second half of `start`; raises as it does, and has buried the process then."""
         try:
             self._say(orders(self._spec, self._launched.work_root))
             async with asyncio.timeout(self._spec.preload_s):
@@ -177,6 +186,12 @@ class Zygote:
         self._numbers[child] = number
         self._say({"do": "fork", "number": number, "slot": slot}, theirs)
         return child
+
+    def hand_over(self, listener: ChildListener) -> None:
+        """From now on somebody else hears of it and of its children."""
+        self._listener = listener
+        for child in self.children:
+            child.listener = listener
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Let idle children end, kill the others; all have had `on_gone` when this returns.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from toril.sandbox.listener import ChildExit
     from toril.sandbox.reply import Reply
     from toril.supervisor.listeners import Listeners
+    from toril.supervisor.rehearsal import Rehearsal
     from toril.supervisor.reports import Reports
     from toril.supervisor.settings import QueueSettings
 
@@ -109,9 +110,18 @@ class Attempts:
         return self._pool.missing
 
     @property
-    def zygote_pid(self) -> int | None:
-        """The process that forks the children, while there is one."""
-        return self._pool.zygote_pid
+    def zygote_pids(self) -> set[int]:
+        """Every zygote that exists."""
+        return self._pool.zygote_pids
+
+    async def rehearse(self, queue: QueueSettings) -> Rehearsal:
+        """Try out new settings and code; raises as `Pool.rehearse` does."""
+        return await self._pool.rehearse(zygote_spec(queue))
+
+    def adopt(self, queue: QueueSettings, policy: Policy, rehearsal: Rehearsal) -> None:
+        """What starts from now on has these; what runs goes on as it began."""
+        self._queue, self._policy = queue, policy
+        self._pool.roll(rehearsal, queue.concurrency)
 
     @property
     def children(self) -> list[tuple[Child, Claim | None]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from toril.call import Call
+from toril.runtime.retry import Policy
 from toril.sandbox.launcher import ZygoteSpec
 from toril.sandbox.levels import STRICT
 from toril.supervisor.backlog import BATCH
@@ -35,6 +36,18 @@ def as_call(claim: Claim, queue: str) -> Call:
     }
     header = json.dumps(fields).encode()[:-1] + b',"opts":' + claim.raw_opts + b"}"
     return Call(job_id=claim.id, name=claim.name, header=header, data=claim.data)
+
+
+def policy_of(queue: QueueSettings) -> Policy:
+    """What a queue's settings bring to the decision about an attempt that ended."""
+    return Policy(
+        max_crashes=queue.max_crashes,
+        on_crash=queue.on_crash,
+        max_started_attempts=queue.max_started_attempts,
+        keep_completed=queue.keep_completed,
+        keep_failed=queue.keep_failed,
+        metrics_size=queue.metrics_size,
+    )
 
 
 def zygote_spec(queue: QueueSettings) -> ZygoteSpec:

@@ -17,7 +17,7 @@ from toril import events as ev
 from toril.units import format_bytes, format_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from toril.runtime.claim import Claim
     from toril.runtime.lock import LockKeeper
@@ -40,7 +40,7 @@ class Parts:
 
     stage: str
     attempts: Attempts
-    zygotes: Sequence[int | None]
+    zygotes: Iterable[int]
     keeper: LockKeeper
     unrecorded: int
     health: Health
@@ -58,7 +58,7 @@ def tell(emit: ev.Emit, queue: QueueSettings, parts: Parts) -> None:
             children=tuple(
                 _child_state(*one) for one in sorted(children, key=lambda one: one[0].slot)
             ),
-            zygotes=tuple(pid for pid in parts.zygotes if pid is not None),
+            zygotes=tuple(sorted(parts.zygotes)),
             held=len(parts.keeper.held),
             margin_ms=None if margin_s is None else round(margin_s * 1000),
             unrecorded=parts.unrecorded,
@@ -93,7 +93,7 @@ def _ask_stack(emit: ev.Emit, queue: str, child: Child, claim: Claim) -> None:
 def limit_words(limits: Limits) -> str:
     """The limits of one attempt that are set, for people."""
     words = {
-        "timeout": None if limits.timeout_s is None else format_ms(limits.timeout_s * 1000),
+        "timeout": format_ms(limits.timeout_s * 1000),
         "cpu": None if limits.cpu_s is None else format_ms(limits.cpu_s * 1000),
         "memory": None if limits.memory_bytes is None else format_bytes(limits.memory_bytes),
         "jobs a child": None if limits.max_jobs is None else str(limits.max_jobs),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from toril.sandbox.handle import Child
     from toril.sandbox.listener import ChildExit
     from toril.sandbox.reply import Reply
+    from toril.supervisor.rehearsal import Rehearsal
     from toril.supervisor.settings import QueueSettings
 
 GATHER_S = 0.005
@@ -89,6 +90,20 @@ class Listeners:
     def zygote_pid(self) -> int | None:
         """The process that forks their child, while there is one."""
         return self._pool.zygote_pid
+
+    @property
+    def zygote_pids(self) -> set[int]:
+        """Every zygote that exists."""
+        return self._pool.zygote_pids
+
+    async def rehearse(self, queue: QueueSettings) -> Rehearsal:
+        """Try out new listeners; raises as `Pool.rehearse` does."""
+        return await self._pool.rehearse(listeners_spec(queue))
+
+    def adopt(self, queue: QueueSettings, rehearsal: Rehearsal) -> None:
+        """The next batch goes to these."""
+        self._limit_s = queue.listener_timeout_s
+        self._pool.roll(rehearsal, 1)
 
     async def open(self) -> None:
         """Start their child; raises as `Pool.open` does."""

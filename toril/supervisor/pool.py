@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from toril.call import Verdict
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox.launcher import Zygote
 from toril.sandbox.states import State
 from toril.sandbox.wear import is_spent, worn
+from toril.supervisor.rehearsal import Rehearsal
+from toril.supervisor.zygotes import Zygotes
 from toril.units import format_ms
 
 if TYPE_CHECKING:
     from toril.call import Call, Outcome
     from toril.sandbox.handle import Child
-    from toril.sandbox.launcher import ZygoteSpec
+    from toril.sandbox.launcher import Zygote, ZygoteSpec
     from toril.sandbox.listener import ChildExit
     from toril.sandbox.reply import Reply
 
@@ -95,11 +96,12 @@ class Pool:
         self._spec = spec
         self._size = size
         self._listener = listener
-        self._zygote: Zygote | None = None
+        self._zygotes = Zygotes()
         self._idle: list[Child] = []
         self._busy: set[Child] = set()
         self._children: dict[Child, float] = {}  # Each with its own spread.
         self._successors: dict[Child, Child] = {}
+        self._outdated: set[Child] = set()
         self._failures = 0
         self._stillborn = 0
         self._is_unavailable = False
@@ -125,13 +127,16 @@ class Pool:
         if self._restart is not None:
             self._restart.cancel()
             await asyncio.gather(self._restart, return_exceptions=True)
-        if self._zygote is not None:
-            await self._zygote.stop()
+        await self._zygotes.close()
+
+    @property
+    def _zygote(self) -> Zygote | None:
+        return self._zygotes.current
 
     @property
     def free(self) -> int:
         """Calls that can be taken now."""
-        return min(len(self._offered()), self._size - len(self._busy))
+        return max(0, min(len(self._offered()), self._size - len(self._busy)))
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -144,13 +149,18 @@ class Pool:
         return self._zygote.pid if self._zygote is not None else None
 
     @property
+    def zygote_pids(self) -> set[int]:
+        """Every zygote that exists, starting and leaving ones included."""
+        return self._zygotes.pids
+
+    @property
     def children(self) -> list[Child]:
         """All that there are, those on their way in or out included."""
         return list(self._children)
 
     def run(self, call: Call) -> Child:
         """Give a call to an idle child; there must be one."""
-        child = min(self._offered(), key=lambda child: child in self._successors)
+        child = min(self._offered(), key=lambda child: (child in self._successors, child.slot))
         self._idle.remove(child)
         self._busy.add(child)
         child.run(call)
@@ -168,7 +178,7 @@ class Pool:
             self._stillborn = 0
         self._take_over(child)
         self._replace_if_worn(child)
-        if is_spent(self._spec.limits, child, self._children[child]):
+        if child.slot > self._size or is_spent(self._spec.limits, child, self._children[child]):
             child.retire()
             return
         self._idle.append(child)
@@ -229,9 +239,13 @@ class Pool:
 
     def on_zygote_gone(self, zygote: Zygote, reason: str) -> None:
         """The zygote died (callback of the sandbox); its children are gone already."""
-        if self._is_closing or zygote is not self._zygote:
+        is_current = self._zygotes.lost(zygote)
+        if self._is_closing:
             return
-        self._zygote = None
+        if not is_current:
+            self._listener.on_orphans()
+            self._refill()
+            return
         self._failures += 1
         self._listener.on_orphans()
         again = backoff_s(self._failures)
@@ -241,8 +255,9 @@ class Pool:
         self._restart = asyncio.get_running_loop().create_task(self._start_again())
 
     async def _start(self) -> None:
-        self._zygote = await Zygote.start(self._spec, self)
-        self.hears = self._zygote.hears
+        zygote = await self._zygotes.start(self._spec, self)
+        self._zygotes.use(zygote)
+        self.hears = zygote.hears
 
     async def _start_again(self) -> None:
         while self._zygote is None:
@@ -281,6 +296,66 @@ class Pool:
                 self._refill_later()
                 return
 
+    # -- replacing all of them
+
+    async def rehearse(self, spec: ZygoteSpec) -> Rehearsal:
+        """Try out what `roll` is to bring, while everything goes on; or `drop` it.
+
+        Raises:
+            ProcessorImportError, SandboxUnavailable: as `open` does; nothing is left of it.
+        """
+
+        def on_lines(stream: str, lines: list[str]) -> None:
+            self._listener.on_log(None, None, stream, lines)
+
+        rehearsal = Rehearsal(spec, self._zygotes, on_lines)
+        await rehearsal.run()
+        return rehearsal
+
+    def roll(self, rehearsal: Rehearsal, size: int) -> None:
+        """Children come from the new zygote; each old one ends when its successor is idle.
+
+        Jobs that run go on to their end. Never more than `size` run, old and new together.
+        """
+        zygote, first = rehearsal.zygote, rehearsal.child
+        if zygote is None or first is None or self._is_closing:
+            return
+        if self._restart is not None:
+            self._restart.cancel()
+        self._spec, self._size, self.hears = rehearsal.spec, size, zygote.hears
+        self._failures = self._stillborn = 0
+        self._outdated = set(self._children)
+        self._successors.clear()
+        self._zygotes.use(zygote)
+        zygote.hand_over(self)
+        self._children[first] = random.uniform(*SPREAD)  # noqa: S311 - no secret
+        self._replace_outdated(first)
+        self._refill()
+        self.on_idle(first)
+
+    def _replace_outdated(self, first: Child) -> None:
+        """One successor for each slot that remains; the first is there already."""
+        newest = {child.slot: child for child in self._children if child in self._outdated}
+        for child in list(self._outdated):
+            if child.slot > self._size or newest[child.slot] is not child:
+                self._let_go(child)
+            elif child.slot == first.slot:
+                self._successors[child] = first
+            else:
+                self._replace_if_worn(child)
+
+    def resize(self, size: int) -> None:
+        """Have more children, or fewer: idle ones end, busy ones after their job."""
+        self._size = size
+        for child in [child for child in self._idle if child.slot > size]:
+            self._let_go(child)
+        self._refill()
+
+    def _let_go(self, child: Child) -> None:
+        if child in self._idle:
+            self._idle.remove(child)
+        child.retire()
+
     # -- replacing worn children
 
     def _fork(self, zygote: Zygote, slot: int) -> Child:
@@ -296,7 +371,7 @@ class Pool:
         if self._zygote is None or self._is_closing or self._failures or child in self._successors:
             return
         now_s = asyncio.get_running_loop().time()
-        if worn(self._spec.limits, child, now_s, self._children[child]):
+        if child in self._outdated or worn(self._spec.limits, child, now_s, self._children[child]):
             with suppress(SandboxUnavailable):
                 self._successors[child] = self._fork(self._zygote, child.slot)
 
@@ -305,12 +380,12 @@ class Pool:
         for child, other in list(self._successors.items()):
             if other is successor:
                 del self._successors[child]
-                if child in self._idle:
-                    self._idle.remove(child)
-                child.retire()
+                self._let_go(child)
 
     def _forget(self, child: Child) -> None:
         self._children.pop(child, None)
+        self._outdated.discard(child)
+        self._zygotes.end_empty()
         self._busy.discard(child)
         if child in self._idle:
             self._idle.remove(child)

@@ -54,13 +54,14 @@ class Settlements:
     Attributes:
         recorded: attempts whose end Redis has.
         listeners: told of each of them; None without any.
+        policy: as given; what ends from now on is decided by it.
     """
 
     def __init__(self, queue: str, policy: Policy, keeper: LockKeeper, emit: Emit) -> None:
         self.recorded = 0
         self.listeners: Listeners | None = None
         self._queue = queue
-        self._policy = policy
+        self.policy = policy
         self._keeper = keeper
         self._emit = emit
         self._pending: list[Ending] = []
@@ -78,7 +79,7 @@ class Settlements:
     def add(self, claim: Claim, outcome: Outcome) -> None:
         """Decide what follows; it is written by the next round trip."""
         jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
-        settlement = decide(claim, outcome, self._policy, jitter)
+        settlement = decide(claim, outcome, self.policy, jitter)
         if isinstance(settlement, Abandon):
             self._keeper.release(claim)
         else:

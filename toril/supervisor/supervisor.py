@@ -21,12 +21,16 @@ from toril.sandbox import cgroup
 from toril.sandbox.tree import become_supervisor, sweep_strangers
 from toril.supervisor.dump import own_stacks
 from toril.supervisor.listeners import DRAIN_S
+from toril.supervisor.reloading import Reloader
 from toril.supervisor.service.beat import Beat, QueueState
 from toril.supervisor.service.notify import Notifier
 from toril.supervisor.service.signals import listen
-from toril.supervisor.worker import LAST_TRY_S, Worker
+from toril.supervisor.stage import LAST_TRY_S
+from toril.supervisor.worker import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from toril.supervisor.health import Health
     from toril.supervisor.settings import Settings
 
@@ -37,19 +41,27 @@ SWEEP_AGAIN_S = 0.2
 
 
 class Supervisor:
-    """Runs one worker per queue until a signal or an empty queue ends them."""
+    """Runs one worker per queue until a signal or an empty queue ends them.
 
-    def __init__(self, settings: Settings, emit: ev.Emit) -> None:
+    Args:
+        settings: what it is told.
+        emit: the log.
+        reload: reads the settings anew, in a thread; None: SIGHUP brings new code only.
+    """
+
+    def __init__(
+        self, settings: Settings, emit: ev.Emit, reload: Callable[[], Settings] | None = None
+    ) -> None:
+        self._is_open = False
         self._workers = [
             Worker(queue, settings, emit, self._sweep_orphans) for queue in settings.queues
         ]
         self._emit = emit
-        self._drain_s = settings.drain_timeout_ms / 1000
-        self._grace_s = max(queue.limits.grace_s for queue in settings.queues)
         has_listeners = any(queue.listeners for queue in settings.queues)
         self._last_s = LAST_TRY_S + (DRAIN_S if has_listeners else 0)
         self._stop_by_s: float | None = None
         self._notifier = Notifier(os.environ)
+        self._reloader = Reloader(settings, self._workers, reload, self._notifier, emit)
         self._beat = Beat(
             self._notifier,
             states=lambda: [
@@ -74,6 +86,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         listen(loop, self)
         await self._open()
+        self._is_open = True
         self._notifier.ready()
         beat = asyncio.create_task(self._beat.run())
         try:
@@ -82,6 +95,7 @@ class Supervisor:
             )
         finally:
             beat.cancel()
+            await self._reloader.close()
             sweep_strangers(set())
             cgroup.leave()
         for end in ends:
@@ -92,13 +106,10 @@ class Supervisor:
     def _sweep_orphans(self) -> None:
         """End what dead zygotes left behind; this process adopts it, and starts nothing else.
 
-        In short rounds, for this is the loop; and not while another zygote is being started, whose
-        pid is not known yet.
+        In short rounds, for this is the loop. A zygote is known from the moment it exists.
         """
-        pids = [pid for worker in self._workers for pid in worker.zygote_pids]
-        is_starting = pids.count(None) > 1
-        swept = 0 if is_starting else sweep_strangers({p for p in pids if p}, bound_s=SWEEP_S)
-        if is_starting or swept:
+        ours = set().union(*(worker.zygote_pids for worker in self._workers))
+        if sweep_strangers(ours, bound_s=SWEEP_S):
             asyncio.get_running_loop().call_later(SWEEP_AGAIN_S, self._sweep_orphans)
 
     async def _open(self) -> None:
@@ -126,6 +137,14 @@ class Supervisor:
 
     # -- what signals ask for
 
+    def on_reload(self) -> None:
+        """Read configuration and code anew."""
+        if self._is_open and self._stop_by_s is None:
+            self._reloader.ask()
+        else:
+            when = "starts, with what is there now" if self._stop_by_s is None else "stops"
+            self._emit(ev.ReloadFailed(f"the supervisor {when}"))
+
     def on_quiet(self) -> None:
         """Claim nothing more and stay."""
         for worker in self._workers:
@@ -151,9 +170,13 @@ class Supervisor:
             else:
                 worker.stop_now()
         if is_first:
+            self._reloader.leave()
             self._notifier.stopping()
+            settings = self._reloader.settings
+            grace_s = max(queue.limits.grace_s for queue in settings.queues)
             now_s = asyncio.get_running_loop().time()
-            self._stop_by_s = now_s + self._drain_s + self._grace_s + self._last_s
+            drain_s = settings.drain_timeout_ms / 1000
+            self._stop_by_s = now_s + drain_s + grace_s + self._last_s
 
     def _stop_left_s(self) -> float | None:
         if self._stop_by_s is None:
@@ -165,10 +188,12 @@ class Supervisor:
         return {w.queue.name: w.health(self._beat.turned_s) for w in self._workers}
 
 
-def supervise(settings: Settings, emit: ev.Emit) -> tuple[int, str]:
+def supervise(
+    settings: Settings, emit: ev.Emit, reload: Callable[[], Settings] | None = None
+) -> tuple[int, str]:
     """Run a supervisor to its end: (sysexits code, what went wrong or an empty text)."""
     try:
-        return uvloop.run(Supervisor(settings, emit).run()), ""
+        return uvloop.run(Supervisor(settings, emit, reload).run()), ""
     except ProcessorImportError as error:
         return os.EX_CONFIG, f"{error}\n{error.traceback}".rstrip()
     except (SandboxUnavailable, InvalidInput) as error:

@@ -32,6 +32,9 @@ class Upkeep:
         keeper: whose claims are ours, whatever a sweep thinks.
         adopt: takes jobs that a lost reply gave us.
         emit: the log.
+
+    Attributes:
+        queue: as given; another applies from the next round on.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class Upkeep:
         adopt: Callable[[Sequence[Claim]], None],
         emit: ev.Emit,
     ) -> None:
-        self._queue = queue
+        self.queue = queue
         self._store = store
         self._keeper = keeper
         self._adopt = adopt
@@ -52,10 +55,10 @@ class Upkeep:
     async def run(self) -> None:
         """One round after another."""
         loop = asyncio.get_running_loop()
-        sweep_s = self._queue.stalled_interval_ms / 1000
-        round_s = min(sweep_s, self._queue.lock_ms / 1000 / ROUNDS_PER_LOCK)
         next_sweep = loop.time()
         while True:
+            sweep_s = self.queue.stalled_interval_ms / 1000
+            round_s = min(sweep_s, self.queue.lock_ms / 1000 / ROUNDS_PER_LOCK)
             try:
                 if self._store.has_unconfirmed:
                     self._adopt(await self._store.adopt())
@@ -71,14 +74,14 @@ class Upkeep:
     async def _sweep(self) -> None:
         held = [claim.id for claim in self._keeper.held]
         recovered = await self._store.sweep(
-            self._queue.max_stalled, self._queue.stalled_interval_ms, held
+            self.queue.max_stalled, self.queue.stalled_interval_ms, held
         )
         self._told = ""
         if recovered:
-            self._emit(ev.StalledRecovered(self._queue.name, tuple(recovered)))
+            self._emit(ev.StalledRecovered(self.queue.name, tuple(recovered)))
 
     def _tell(self, error: TorilError) -> None:
         reason = str(error)
         if reason != self._told:
             self._told = reason
-            self._emit(ev.UpkeepFailed(self._queue.name, reason))
+            self._emit(ev.UpkeepFailed(self.queue.name, reason))

@@ -10,7 +10,6 @@ is confirmed.
 from __future__ import annotations
 
 import asyncio
-import enum
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -20,19 +19,21 @@ from toril.call import Outcome, Verdict
 from toril.errors import RedisUnavailable, TorilError
 from toril.runtime.claim import Claimed, ClaimRequest
 from toril.runtime.lock import RENEWALS_PER_LOCK, LockKeeper
-from toril.runtime.retry import Policy
 from toril.runtime.store import Store
 from toril.supervisor import dump
 from toril.supervisor.asks import Asks
 from toril.supervisor.attempts import Attempts
 from toril.supervisor.beside import Beside
+from toril.supervisor.calls import policy_of
 from toril.supervisor.follow_ups import FollowUps
 from toril.supervisor.health import Vitals, examine
 from toril.supervisor.intake import Intake
 from toril.supervisor.listeners import Listeners
 from toril.supervisor.recovery import reach_again
+from toril.supervisor.reloading import Rehearsed
 from toril.supervisor.reports import Reports
 from toril.supervisor.settlements import Settlements
+from toril.supervisor.stage import Stage
 from toril.supervisor.troubles import Troubles
 from toril.supervisor.upkeep import Upkeep
 
@@ -44,20 +45,8 @@ if TYPE_CHECKING:
     from toril.supervisor.health import Health
     from toril.supervisor.settings import QueueSettings, Settings
 
-LAST_TRY_S = 5.0
-"""How long after the drain deadline results are still offered to a Redis that is away; chosen."""
-
-
 LATE_SHARE = 0.5
 """Of a lock's time, after which a claim's answer is late; chosen: by then it is renewed, else."""
-
-
-class Stage(enum.Enum):
-    """How far a worker is on its way out; it never goes back."""
-
-    WORKING = enum.auto()
-    DRAINING = enum.auto()
-    INTERRUPTED = enum.auto()
 
 
 class Worker:
@@ -81,9 +70,7 @@ class Worker:
             emit = self._listeners.overhear
         self._emit = emit
         self._sweep_orphans = sweep_orphans
-        self._stage = Stage.WORKING
-        self._is_quiet = False
-        self._give_up_at = self._adopt_until = float("inf")
+        self._stage = Stage()
         self._troubles = Troubles(queue.name, emit)
         self._wake = asyncio.Event()
         self._nudge = asyncio.Event()
@@ -98,7 +85,7 @@ class Worker:
             on_error=self._troubles.teller("renewal"),
             interval_s=queue.renew_every_s,
         )
-        policy = _policy(queue)
+        policy = policy_of(queue)
         self._settlements = Settlements(queue.name, policy, self._keeper, emit)
         self._reports = Reports(queue.name, emit)
         self._follow_ups = FollowUps(self._store, {queue.name, *queue.allow.queues})
@@ -115,10 +102,10 @@ class Worker:
         self._asks = Asks(queue.name, self._store, self._keeper, self._attempts, emit)
 
     @property
-    def zygote_pids(self) -> list[int | None]:
-        """The processes that fork for this worker; None for one that is not there now."""
-        of_listeners = [] if self._listeners is None else [self._listeners.zygote_pid]
-        return [self._attempts.zygote_pid, *of_listeners]
+    def zygote_pids(self) -> set[int]:
+        """The processes that fork for this worker, starting and leaving ones included."""
+        of_listeners = set() if self._listeners is None else self._listeners.zygote_pids
+        return self._attempts.zygote_pids | of_listeners
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -147,12 +134,12 @@ class Worker:
             quiet_s=max(self.queue.poll_ms, self.queue.lock_ms / RENEWALS_PER_LOCK) / 1000,
         )
         dropped = 0 if self._listeners is None else self._listeners.dropped
-        return replace(examine(vitals), dropped_events=dropped, is_quiet=self._is_quiet)
+        return replace(examine(vitals), dropped_events=dropped, is_quiet=self.is_quiet)
 
     @property
     def is_quiet(self) -> bool:
         """Was it told to claim nothing?"""
-        return self._is_quiet
+        return self._stage.is_quiet
 
     def dump(self, turned_s: float) -> None:
         """Tell the log where everything stands, and the stacks of what runs."""
@@ -160,7 +147,7 @@ class Worker:
             self._emit,
             self.queue,
             dump.Parts(
-                stage="quiet" if self._is_quiet else self._stage.name.lower(),
+                stage=self._stage.words,
                 attempts=self._attempts,
                 zygotes=self.zygote_pids,
                 keeper=self._keeper,
@@ -199,6 +186,33 @@ class Worker:
         if missing := self.missing:
             self._emit(ev.LevelWeakened(self.queue.name, self.queue.level.value, missing))
 
+    async def rehearse(self, queue: QueueSettings) -> Rehearsed:
+        """Try out new settings and the code as it is now, while the old goes on.
+
+        Raises:
+            ProcessorImportError, SandboxUnavailable: as `open` does; nothing is left of it.
+        """
+        jobs = await self._attempts.rehearse(queue)
+        if self._listeners is None:
+            return Rehearsed(queue, (jobs,))
+        try:
+            return Rehearsed(queue, (jobs, await self._listeners.rehearse(queue)))
+        except BaseException:
+            await jobs.drop()
+            raise
+
+    def adopt(self, rehearsed: Rehearsed, settings: Settings) -> None:
+        """Go on with what was tried out: new jobs run by it, running ones end by the old."""
+        self.queue, self._settings = rehearsed.queue, settings
+        policy = policy_of(self.queue)
+        self._settlements.policy = policy
+        self._upkeep.queue = self.queue
+        jobs, *of_listeners = rehearsed.rehearsals
+        self._attempts.adopt(self.queue, policy, jobs)
+        if self._listeners is not None:
+            self._listeners.adopt(self.queue, *of_listeners)
+        self._intake.look()
+
     async def run(self) -> None:
         """Work until stopped; afterwards every child is gone and every connection closed."""
         self._keeper.start()
@@ -213,12 +227,12 @@ class Worker:
                     await self._exchange()
                 else:
                     self._intake.rest()
-                    if self._is_quiet:
+                    if self.is_quiet:
                         await self._intake.leave_if_full()
                     await self._wake.wait()
                     self._wake.clear()
         finally:
-            self._stage = Stage.INTERRUPTED
+            self._stage.interrupt()
             await self._intake.close()
             await beside.end()
             await self.close()
@@ -237,14 +251,11 @@ class Worker:
 
     def stop(self) -> None:
         """Claim nothing more; running jobs have the drain timeout to end."""
-        if self._stage is not Stage.WORKING:
+        if not self._stage.is_working:
             return
-        self._stage = Stage.DRAINING
-        self._is_quiet = False
         timeout_ms = self._settings.drain_timeout_ms
         loop = asyncio.get_running_loop()
-        self._give_up_at = loop.time() + timeout_ms / 1000 + LAST_TRY_S
-        self._adopt_until = loop.time() + LAST_TRY_S
+        self._stage.drain(loop.time(), timeout_ms / 1000)
         loop.call_later(timeout_ms / 1000, self._on_drain_deadline)
         self._emit(ev.Draining(self.queue.name, self.running, timeout_ms))
         self._wake.set()
@@ -252,25 +263,24 @@ class Worker:
 
     def quiet(self) -> None:
         """Claim nothing more until `resume`; what runs goes on, and stopping goes before."""
-        if self._is_quiet or self._stage is not Stage.WORKING:
+        if not self._stage.is_claiming:
             return
-        self._is_quiet = True
+        self._stage.is_quiet = True
         self._emit(ev.Quiet(self.queue.name, self.running))
         self._wake.set()
 
     def resume(self) -> None:
         """Claim again."""
-        if not self._is_quiet:
+        if not self.is_quiet:
             return
-        self._is_quiet = False
+        self._stage.is_quiet = False
         self._emit(ev.Resumed(self.queue.name))
         self._intake.look()
 
     def stop_now(self) -> None:
         """Kill what runs and give it back."""
         self.stop()
-        self._stage = Stage.INTERRUPTED
-        self._give_up_at = asyncio.get_running_loop().time() + LAST_TRY_S
+        self._stage.hurry(asyncio.get_running_loop().time())
         self._attempts.interrupt_all(at_once=True)
         if self._listeners is not None:
             self._listeners.hurry()
@@ -304,7 +314,7 @@ class Worker:
     # -- the loop
 
     def _is_able(self) -> bool:
-        return self._attempts.free > 0 and self._stage is Stage.WORKING and not self._is_quiet
+        return self._attempts.free > 0 and self._stage.is_claiming
 
     def _has_work(self) -> bool:
         return bool(self._attempts or self._settlements or self._reports)
@@ -312,7 +322,7 @@ class Worker:
     async def _is_done(self) -> bool:
         if self._has_work():
             return False
-        if self._stage is not Stage.WORKING:
+        if not self._stage.is_working:
             return True
         if not self._settings.until_empty or not self._intake.has_looked:
             return False
@@ -378,7 +388,7 @@ class Worker:
         fresh = [claim for claim in claims if claim.token not in held]
         self._keeper.hold(fresh)
         for claim in fresh:
-            if self._stage is Stage.WORKING:
+            if self._stage.is_working:
                 self._attempts.start(claim)
             else:
                 self.on_end(claim, Outcome(Verdict.INTERRUPTED, message="the worker stops"))
@@ -396,9 +406,8 @@ class Worker:
         self._attempts.cancel(claim)
 
     def _on_drain_deadline(self) -> None:
-        if self._stage is not Stage.DRAINING:
+        if not self._stage.interrupt():
             return
-        self._stage = Stage.INTERRUPTED
         if self.running:
             self._emit(ev.DrainDeadline(self.queue.name, self.running))
         self._attempts.interrupt_all(at_once=False)
@@ -421,12 +430,11 @@ class Worker:
         self._intake.look()
 
     def _is_worth_recovering(self) -> bool:
-        if self._stage is Stage.WORKING:
-            return True
-        now_s = asyncio.get_running_loop().time()
-        if self._has_work():
-            return now_s < self._give_up_at
-        return self._store.has_unconfirmed and now_s < self._adopt_until
+        return self._stage.is_worth_recovering(
+            asyncio.get_running_loop().time(),
+            has_work=self._has_work(),
+            has_unconfirmed=self._store.has_unconfirmed,
+        )
 
     def _give_up(self) -> None:
         if unrecorded := self._settlements.give_up():
@@ -439,14 +447,3 @@ class Worker:
         in_force = await self._store.configure_limit(configured)
         if configured is not None and in_force != configured:
             self._emit(ev.LimitDiffers(self.queue.name, str(configured), str(in_force)))
-
-
-def _policy(queue: QueueSettings) -> Policy:
-    return Policy(
-        max_crashes=queue.max_crashes,
-        on_crash=queue.on_crash,
-        max_started_attempts=queue.max_started_attempts,
-        keep_completed=queue.keep_completed,
-        keep_failed=queue.keep_failed,
-        metrics_size=queue.metrics_size,
-    )

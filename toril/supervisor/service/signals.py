@@ -16,6 +16,9 @@ class Signalled(Protocol):
     def on_stop(self) -> None:
         """End: drain the first time, at once the second time."""
 
+    def on_reload(self) -> None:
+        """Read configuration and code anew."""
+
     def on_quiet(self) -> None:
         """Claim nothing more and stay."""
 
@@ -29,6 +32,7 @@ class Signalled(Protocol):
 ANSWERS: Mapping[signal.Signals, Callable[[Signalled], None]] = {
     signal.SIGTERM: lambda one: one.on_stop(),
     signal.SIGINT: lambda one: one.on_stop(),
+    signal.SIGHUP: lambda one: one.on_reload(),
     signal.SIGTSTP: lambda one: one.on_quiet(),
     signal.SIGCONT: lambda one: one.on_resume(),
     signal.SIGUSR1: lambda one: one.on_dump(),
