@@ -21,6 +21,10 @@ MAX_NAME_BYTES = 4 * 1024
 MAX_OPTS_BYTES = 64 * 1024
 """Largest options JSON of a job, bytes; chosen: the supervisor parses it on its loop."""
 
+MAX_CHECKPOINT_BYTES = 64 * 1024
+"""Largest state that an attempt may leave for the next, bytes of JSON; chosen: every claim of the
+job reads it, and what is larger belongs into a store of the job's own."""
+
 
 class Verdict(enum.Enum):
     """Why an attempt ended; exactly one for every attempt."""

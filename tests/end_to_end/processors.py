@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,22 @@ def block(job: SandboxedJob) -> float:
     ctypes.PyDLL(None).usleep(int(job.data["seconds"] * 1_000_000))
     note(job, "finished")
     return time.monotonic() - began
+
+
+def step(job: SandboxedJob) -> Any:
+    """Fifty steps in its first start, then `how` it ends; later starts return what they find."""
+    if job.attempts_started > 1:
+        return job.checkpointed
+    for number in range(1, 51):
+        job.checkpoint({"step": number, "text": "é"})
+    how = job.data["how"]
+    if how == "raise":
+        raise RuntimeError("no")
+    if how == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    job.update_progress(50)
+    time.sleep(job.data.get("seconds", 0))
+    return job.checkpointed
 
 
 def fail(job: SandboxedJob) -> None:
@@ -186,6 +203,7 @@ def environ(job: SandboxedJob) -> list[str]:
 
 processors = {
     "burn": burn,
+    "step": step,
     "environ": environ,
     "later": later,
     "hold": hold,

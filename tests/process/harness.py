@@ -41,6 +41,7 @@ class Heard:
     data: list[Any] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     exits: list[ChildExit] = field(default_factory=list)
+    checkpoints: list[Any] = field(default_factory=list)
     stacks: list[str] = field(default_factory=list)
     calls: list[tuple[str, Any]] = field(default_factory=list)
     idles: int = 0
@@ -77,6 +78,10 @@ class Pen:
             return
         self.heard[child].log += [(stream, line) for line in lines]
         self._note(child, "log")
+
+    def on_checkpoint(self, child, call, value):
+        self.heard[child].checkpoints.append(json.loads(value))
+        self._note(child, "checkpoint")
 
     def on_update_data(self, child, call, value):
         self.heard[child].data.append(json.loads(value))

@@ -12,7 +12,7 @@ from tests.support.keyspace import unchanged_keyspace
 from toril.runtime.claim import Marker, Report
 from toril.runtime.claiming import put_back_marker
 from toril.runtime.options import JobOpts
-from toril.runtime.retry import Retry
+from toril.runtime.retry import Complete, Fail, GiveBack, Retry
 from toril.runtime.settling import Said, Settled, store_report
 
 if TYPE_CHECKING:
@@ -168,3 +168,36 @@ def test_delay_marker_is_put_back_with_the_first_time(lane: Lane) -> None:
     lane.delay("1", lane.now_ms + 70)
     lane.run(put_back_marker(lane.base, Marker("1", 5)))
     assert lane.scores("marker") == {"1": lane.now_ms + 70}
+
+
+def test_checkpoint_is_found_by_the_next_attempt(lane: Lane) -> None:
+    claim = lane.claim_new()
+    assert claim.checkpoint is None
+    report(lane, Report(claim, checkpoint=b'{"step":4}'))
+    lane.settle(claim, GiveBack())
+    (claim,) = lane.claim().claims
+    assert claim.checkpoint == b'{"step":4}'
+    report(lane, Report(claim, progress=b"1"))
+    lane.settle(claim, Retry("boom", 0))
+    (claim,) = lane.claim().claims
+    assert claim.checkpoint == b'{"step":4}', "silence about it leaves it"
+
+
+@pytest.mark.parametrize("settlement", [Complete(), Fail("boom")], ids=["completed", "failed"])
+def test_checkpoint_is_gone_with_the_jobs_end(lane: Lane, settlement: Complete | Fail) -> None:
+    claim = lane.claim_new()
+    report(lane, Report(claim, checkpoint=b"1"))
+    lane.settle(claim, settlement)
+    assert "t:checkpoint" not in lane.job("1")
+
+
+def test_checkpoint_of_a_lost_lock_is_refused(lane: Lane) -> None:
+    claim = lane.claim_new()
+    lane.client.set(lane.key("1:lock"), "somebody")
+    assert report(lane, Report(claim, checkpoint=b"1")) is Settled.LOST
+    assert "t:checkpoint" not in lane.job("1")
+
+
+@pytest.mark.parametrize("odd", [b"{", b"", b"\xff", b'"' + b"x" * 70_000 + b'"', b"[" * 60_000])
+def test_foreign_checkpoint_is_none(lane: Lane, odd: bytes) -> None:
+    assert lane.claim_new(**{"t:checkpoint": odd}).checkpoint is None

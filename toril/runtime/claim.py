@@ -35,6 +35,7 @@ class Claim:
         crashes: attempts that ended in a crash of the child.
         interruptions: attempts that were given back because the worker stopped.
         processed_on_ms: when this attempt was claimed, by the server's clock.
+        checkpoint: JSON text that an earlier attempt left for this one, else None.
         is_cancelled: somebody has cancelled it; it is not to be run.
         deferred_failure: a reason to fail the job without running it, else None.
         unreadable: why data or options cannot be used, else None.
@@ -54,6 +55,7 @@ class Claim:
     crashes: int = 0
     interruptions: int = 0
     processed_on_ms: int = 0
+    checkpoint: bytes | None = None
     is_cancelled: bool = False
     deferred_failure: str | None = None
     unreadable: str | None = None
@@ -129,6 +131,7 @@ class Report:
         log_lines: its new log lines, oldest first.
         data: JSON text that replaces the job's data, or None.
         stack: the Python stack of its child at this moment, or None.
+        checkpoint: JSON text that its next attempt is to find, or None.
     """
 
     claim: Claim
@@ -136,6 +139,7 @@ class Report:
     log_lines: tuple[str, ...] = ()
     data: bytes | None = None
     stack: str | None = None
+    checkpoint: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from toril.call import MAX_DATA_BYTES, MAX_NAME_BYTES, MAX_OPTS_BYTES
+import msgspec
+
+from toril.call import MAX_CHECKPOINT_BYTES, MAX_DATA_BYTES, MAX_NAME_BYTES, MAX_OPTS_BYTES
 from toril.runtime.claim import Claim, Claimed, Renewed, Slot
 from toril.runtime.command import REAL_TIME, Command
 from toril.runtime.limiter import NO_LIMIT_ARGS
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from toril.runtime.claim import ClaimRequest, Marker
+
+
+_raw_decoder = msgspec.json.Decoder(msgspec.Raw)
 
 
 def claim_jobs(  # noqa: PLR0913 - what a claim is made of
@@ -114,7 +119,8 @@ def _unless_broken(claim: Claim, slot: Slot | None) -> Claim:
 
 
 def _claim(job: Any) -> Claim:
-    job_id, token, name, data, raw_opts, data_bytes, opts_bytes, *numbers, cancel, deferred = job
+    job_id, token, name, data, raw_opts, data_bytes, opts_bytes, *rest = job
+    *numbers, cancel, deferred, checkpoint = rest
     timestamp, priority = map(_int, numbers[:2])
     ats, atm, stc, crashes, interruptions, processed_on = map(_count, numbers[2:])
     opts, unreadable = _readable(raw_opts, data_bytes, opts_bytes)
@@ -136,6 +142,7 @@ def _claim(job: Any) -> Claim:
         crashes=crashes,
         interruptions=interruptions,
         processed_on_ms=processed_on,
+        checkpoint=_checkpoint(checkpoint),
         is_cancelled=cancel is not None,
         deferred_failure=None if deferred is None else _text(deferred),
         unreadable=unreadable,
@@ -153,6 +160,18 @@ def _readable(raw_opts: bytes, data_bytes: int, opts_bytes: int) -> tuple[JobOpt
     if data_bytes > MAX_DATA_BYTES:
         return opts, _oversize("data", data_bytes, MAX_DATA_BYTES)
     return opts, None
+
+
+def _checkpoint(raw: bytes | None) -> bytes | None:
+    """What an attempt left, unless somebody else wrote what is none."""
+    if raw is None or len(raw) > MAX_CHECKPOINT_BYTES:
+        return None
+    try:
+        raw.decode()
+        _raw_decoder.decode(raw)
+    except (ValueError, RecursionError):
+        return None
+    return raw
 
 
 def _oversize(what: str, found: int, limit: int) -> str:

@@ -125,6 +125,7 @@ def store_report(base: str, report: Report, said: Said) -> Command[Settled]:
         report.progress or b"",
         report.data or b"",
         _utf8(report.stack or "")[:MAX_STACK_BYTES],
+        report.checkpoint or b"",
         *map(_utf8, report.log_lines),
     )
 

@@ -195,6 +195,10 @@ class Attempt:
         _check_flat("job data", payload)
         self._child.tell(self._child.listener.on_update_data, self.call, payload)
 
+    def _on_checkpoint(self, payload: bytes) -> None:
+        outcomes.check_json("checkpoint", payload)
+        self._child.tell(self._child.listener.on_checkpoint, self.call, payload)
+
     def _on_log(self, payload: bytes) -> None:
         text = payload.decode("utf-8", "replace")
         if self._child.process.capture.output.admit(len(payload), text.count("\n") + 1):
@@ -281,6 +285,7 @@ class Attempt:
     _FRAMES: ClassVar[Mapping[FrameType, Callable[[Attempt, bytes], Outcome | None]]] = {
         FrameType.PROGRESS: _on_progress,
         FrameType.UPDATE_DATA: _on_update_data,
+        FrameType.CHECKPOINT: _on_checkpoint,
         FrameType.LOG: _on_log,
         FrameType.CALL: _on_call,
         FrameType.LAST: _on_last,

@@ -19,7 +19,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from toril.call import MAX_DATA_BYTES, MAX_OPTS_BYTES
+from toril.call import MAX_CHECKPOINT_BYTES, MAX_DATA_BYTES, MAX_OPTS_BYTES
 from toril.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class FrameType(enum.IntEnum):
     LAST = 23
     UPDATE_DATA = 24
     USAGE = 25
+    CHECKPOINT = 26
 
 
 _TYPES = {int(one): one for one in FrameType}
@@ -68,7 +69,7 @@ MAX_REPLY_BYTES = MAX_DATA_BYTES + 1024
 """Largest REPLY payload, bytes; chosen: what children of a job returned may be as long as data."""
 
 CHILD_MAXIMA: Mapping[FrameType, int] = {
-    FrameType.JOB: MAX_DATA_BYTES + 2 * MAX_OPTS_BYTES,
+    FrameType.JOB: MAX_DATA_BYTES + 2 * MAX_OPTS_BYTES + MAX_CHECKPOINT_BYTES,
     FrameType.CANCEL: 1024,
     FrameType.STOP: 0,
     FrameType.REPLY: MAX_REPLY_BYTES,
@@ -93,6 +94,7 @@ def supervisor_maxima(result_bytes: int) -> Mapping[FrameType, int]:
         FrameType.LAST: 1024,
         FrameType.UPDATE_DATA: MAX_DATA_BYTES,
         FrameType.USAGE: 8,
+        FrameType.CHECKPOINT: MAX_CHECKPOINT_BYTES,
     }
 
 

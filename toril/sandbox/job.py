@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from toril.call import MAX_DATA_BYTES
+from toril.call import MAX_CHECKPOINT_BYTES, MAX_DATA_BYTES
 from toril.errors import TorilError
 from toril.sandbox import asking
 from toril.sandbox.frames import MAX_LOG_BYTES, MAX_PROGRESS_BYTES, FrameType
@@ -60,6 +60,7 @@ class SandboxedJob:
         telemetry: the trace that its producer stored with it; None without one. Jobs that it adds
             carry it too: set it to hand on another.
         env: what the processor module's `setup()` returned in this child; None without one.
+        checkpointed: what an earlier attempt kept last with `checkpoint()`; None without one.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class SandboxedJob:
         self.data: Any = _read("job data is", data)
         self.telemetry: Telemetry | None = Telemetry.of(self.opts)
         self.env = env
+        self.checkpointed: Any = fields.get("checkpoint")
         self._sender = sender
         self._sequence = sequence
         self._progress: bytes | None = None
@@ -127,6 +129,20 @@ class SandboxedJob:
         data = _bounded("job data", value, MAX_DATA_BYTES)
         self.data = value
         self._sender.send(FrameType.UPDATE_DATA, self._sequence, data)
+
+    def checkpoint(self, state: Any) -> None:
+        """Keep a small state with the job: its next attempt finds it as `checkpointed`.
+
+        Whatever ends this attempt (a stop, a reload, a crash, a kill, a machine that dies) but the
+        job's own end, after which it is gone. When this returns it is out of this process; it is
+        in Redis about 0.1 s later, and before anything that is written of the attempt's end. The
+        last one counts.
+
+        Raises:
+            TypeError, ValueError: it has no JSON form, or is over 64 KiB.
+        """
+        data = _bounded("checkpoint", state, MAX_CHECKPOINT_BYTES)
+        self._sender.send(FrameType.CHECKPOINT, self._sequence, data)
 
     def check(self) -> None:
         """Raise `Cancelled`, `Interrupted` or `SoftTimeout` if one of them is due; else cheap.

@@ -69,6 +69,9 @@ class ChildListener(Protocol):
     def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
         """The job's new data, JSON text."""
 
+    def on_checkpoint(self, child: Child, call: Call, value: bytes) -> None:
+        """What the job's next attempt is to find, JSON text."""
+
     def on_stack(self, child: Child, call: Call, text: str) -> None:
         """The Python stack of a job that has used most of its time; at most once for a call."""
 

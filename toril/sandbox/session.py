@@ -29,6 +29,7 @@ LEGAL: Mapping[FrameType, frozenset[State]] = {
     FrameType.UPDATE_DATA: _BUSY,
     FrameType.CALL: _BUSY,
     FrameType.USAGE: _BUSY,
+    FrameType.CHECKPOINT: _BUSY,
 }
 """Frame type → the states in which a child may send it; what only the supervisor sends: never."""
 

@@ -35,6 +35,8 @@ def as_call(claim: Claim, queue: str) -> Call:
         "priority": claim.priority,
     }
     header = json.dumps(fields).encode()[:-1] + b',"opts":' + claim.raw_opts + b"}"
+    if claim.checkpoint is not None:
+        header = header[:-1] + b',"checkpoint":' + claim.checkpoint + b"}"
     return Call(job_id=claim.id, name=claim.name, header=header, data=claim.data)
 
 

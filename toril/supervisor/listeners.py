@@ -243,6 +243,9 @@ class Listeners:
     def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
         """Not for listeners; nothing follows."""
 
+    def on_checkpoint(self, child: Child, call: Call, value: bytes) -> None:
+        """Not for listeners; nothing follows."""
+
     def on_stack(self, child: Child, call: Call, text: str) -> None:
         """Not for listeners; nothing follows."""
 

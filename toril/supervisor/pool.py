@@ -58,6 +58,9 @@ class PoolListener(Protocol):
     def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
         """A job replaced its data, JSON text."""
 
+    def on_checkpoint(self, child: Child, call: Call, value: bytes) -> None:
+        """A job kept a state for its next attempt, JSON text."""
+
     def on_stack(self, child: Child, call: Call, text: str) -> None:
         """Where a job stands that has used most of its time."""
 
@@ -202,6 +205,10 @@ class Pool:
     def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
         """Handed on (callback of the sandbox)."""
         self._listener.on_update_data(child, call, value)
+
+    def on_checkpoint(self, child: Child, call: Call, value: bytes) -> None:
+        """Handed on (callback of the sandbox)."""
+        self._listener.on_checkpoint(child, call, value)
 
     def on_stack(self, child: Child, call: Call, text: str) -> None:
         """Handed on (callback of the sandbox)."""

@@ -113,6 +113,9 @@ class Rehearsal:
     def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
         """Never."""
 
+    def on_checkpoint(self, child: Child, call: Call, value: bytes) -> None:
+        """Never."""
+
     def on_stack(self, child: Child, call: Call, text: str) -> None:
         """Never."""
 

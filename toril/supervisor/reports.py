@@ -1,6 +1,6 @@
 """What running jobs say of themselves, gathered until the next round trip to Redis.
 
-Progress and data: the last one counts. Log lines: all of them, up to a bound, in order.
+Progress, data and checkpoint: the last one counts. Log lines: all of them, up to a bound, in order.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class _Draft:
     progress: bytes | None = None
     data: bytes | None = None
     stack: str | None = None
+    checkpoint: bytes | None = None
     lines: list[str] = field(default_factory=list)
 
 
@@ -59,6 +60,10 @@ class Reports:
     def stack(self, claim: Claim, text: str) -> None:
         """Replace the stack that is kept with the job."""
         self._draft(claim).stack = text
+
+    def checkpoint(self, claim: Claim, value: bytes) -> None:
+        """Replace what the next attempt is to find."""
+        self._draft(claim).checkpoint = value
 
     def log(self, claim: Claim, lines: Iterable[str]) -> None:
         """Append lines; over the bound the newest are dropped."""
@@ -93,7 +98,7 @@ class Reports:
         for report in reports:
             lines = list(report.log_lines)
             self._drafts[report.claim.token] = _Draft(
-                report.claim, report.progress, report.data, report.stack, lines
+                report.claim, report.progress, report.data, report.stack, report.checkpoint, lines
             )
         for draft in newer.values():
             self.log(draft.claim, draft.lines)
@@ -101,6 +106,7 @@ class Reports:
             older.progress = draft.progress or older.progress
             older.data = draft.data or older.data
             older.stack = draft.stack or older.stack
+            older.checkpoint = draft.checkpoint or older.checkpoint
 
     def forget(self, claim: Claim) -> None:
         """Its attempt has ended: a refusal after that is news again."""
@@ -123,4 +129,5 @@ def _as_report(draft: _Draft) -> Report:
         log_lines=tuple(draft.lines),
         data=draft.data,
         stack=draft.stack,
+        checkpoint=draft.checkpoint,
     )

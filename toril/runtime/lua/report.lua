@@ -5,7 +5,7 @@
 -- KEYS[1]  base
 -- ARGV     now_ms (unused), id, token, keep_logs or '', number of this report in the attempt,
 --          log lines of the attempt before it, progress (JSON) or '', data (JSON) or '',
---          stack or '', log lines...
+--          stack or '', checkpoint (JSON) or '', log lines...
 -- Returns  'done' | 'lost' (the lock is not ours: nothing is written) | 'gone'
 --          The same number again (its reply was lost), with more said meanwhile or not: what is
 --          stored already is not stored twice. `t:said` = token, number, log lines so far.
@@ -13,11 +13,11 @@
 --
 -- include lib/events.lua
 -- include lib/shape.lua
-local FIRST_LINE = 10
+local FIRST_LINE = 11
 
 local base, id, token, keep_logs = KEYS[1], ARGV[2], ARGV[3], ARGV[4]
 local number, lines_before = tonumber(ARGV[5]), tonumber(ARGV[6])
-local progress, data, stack = ARGV[7], ARGV[8], ARGV[9]
+local progress, data, stack, checkpoint = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 if redis.call('EXISTS', base .. id) == 0 then
   return 'gone'
 elseif redis.call('GET', base .. id .. ':lock') ~= token then
@@ -47,6 +47,9 @@ if data ~= '' then
 end
 if stack ~= '' then
   redis.call('HSET', base .. id, 't:stack', stack)
+end
+if checkpoint ~= '' then
+  redis.call('HSET', base .. id, 't:checkpoint', checkpoint)
 end
 local all = lines_before + math.max(stored, #ARGV - FIRST_LINE + 1)
 redis.call('HSET', base .. id, 't:said', token .. ' ' .. number .. ' ' .. all)

@@ -26,7 +26,7 @@ local function keep_or_drop(base, id, now_ms, set, field, value, keep, prev)
   else
     redis.call('ZADD', base .. set, int(now_ms), id)
     redis.call('HSET', base .. id, field, value, 'finishedOn', int(now_ms))
-    redis.call('HDEL', base .. id, 't:cancel')
+    redis.call('HDEL', base .. id, 't:cancel', 't:checkpoint')
     if set == 'failed' then
       redis.call('HDEL', base .. id, 'defa')
     end

@@ -3,6 +3,7 @@
 local FIELDS = {
   'name', 'timestamp', 'priority', 'ats', 'atm', 'stc', 't:crashes',
   't:interruptions', 'defa', 'processedOn', 'rjk', 't:cancel',
+  't:checkpoint',
 }
 
 -- Read in place of a field that is too large; nobody writes it.
@@ -37,6 +38,6 @@ local function job_reply(job, token, max_data_bytes, max_opts_bytes)
     job.id, token, job.name or '', read[1] or '', read[2] or '', job.data_bytes, job.opts_bytes,
     job.timestamp or '', job.priority or '', job.ats or '', job.atm or '',
     job.stc or '', job['t:crashes'] or '', job['t:interruptions'] or '', job.processedOn or '',
-    job['t:cancel'] or false, job.defa or false,
+    job['t:cancel'] or false, job.defa or false, job['t:checkpoint'] or false,
   }
 end
