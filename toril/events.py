@@ -261,6 +261,16 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class Scaled:
+    """A queue has more children now, or fewer, by what waits for them."""
+
+    queue: str
+    before: int
+    after: int
+    backlog: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reloading:
     """Configuration and code are read anew; the old goes on meanwhile."""
 
@@ -387,6 +397,7 @@ Event: TypeAlias = (
     | DrainDeadline
     | Quiet
     | Resumed
+    | Scaled
     | Reloading
     | Reloaded
     | ReloadFailed

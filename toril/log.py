@@ -277,6 +277,13 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
     ),
     ev.Resumed: ("INFO", lambda e: f"{e.queue}: resumed, jobs are claimed again"),
     ev.StateDumped: ("INFO", _dumped),
+    ev.Scaled: (
+        "INFO",
+        lambda e: (
+            f"{e.queue}: {_count(e.after, 'child', 'children')} instead of {e.before}"
+            + (f", {_count(e.backlog, 'job waits', 'jobs wait')}" if e.backlog else "")
+        ),
+    ),
     ev.Reloading: ("INFO", lambda _: "reloading configuration and code"),
     ev.Reloaded: (lambda e: "WARNING" if e.waiting else "INFO", _reloaded),
     ev.ReloadFailed: ("ERROR", _not_reloaded),

@@ -290,6 +290,15 @@ class Store:
         lists = (self._base + name for name in ("wait", "prioritized", "delayed"))
         return bool(await self._pipeline.plain("EXISTS", *lists) == 0)
 
+    async def backlog(self) -> int:
+        """Jobs that wait for a worker, with and without priority.
+
+        Raises:
+            RedisUnavailable: not now.
+        """
+        waiting = await self._pipeline.plain("LLEN", self._base + "wait")
+        return int(waiting) + int(await self._pipeline.plain("ZCARD", self._base + "prioritized"))
+
     async def wait_marker(self, timeout_s: float) -> Marker | None:
         """Wait until there may be something to claim; None when the time is up or on `unblock`.
 

@@ -79,7 +79,7 @@ class Attempts:
         self._reports = reports
         self._listener = listener
         self._emit = emit
-        self._pool = Pool(zygote_spec(queue), queue.concurrency, self)
+        self._pool = Pool(zygote_spec(queue), queue.least_concurrency, self)
         self._running: dict[Child, Claim] = {}
         self._waiting: list[Claim] = []
         self._is_over = False
@@ -127,7 +127,21 @@ class Attempts:
     def adopt(self, queue: QueueSettings, policy: Policy, rehearsal: Rehearsal) -> None:
         """What starts from now on has these; what runs goes on as it began."""
         self._queue, self._policy = queue, policy
-        self._pool.roll(rehearsal, queue.concurrency)
+        least, most = queue.least_concurrency, queue.concurrency
+        self._pool.roll(rehearsal, max(least, min(self._pool.size, most)))
+
+    @property
+    def size(self) -> int:
+        """Jobs at a time, and so children, as it is now."""
+        return self._pool.size
+
+    def take_peak(self) -> int:
+        """Most jobs at a time since this was asked last."""
+        return self._pool.take_peak()
+
+    def resize(self, size: int) -> None:
+        """Have more children, or fewer."""
+        self._pool.resize(size)
 
     @property
     def children(self) -> list[tuple[Child, Claim | None]]:

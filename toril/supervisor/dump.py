@@ -54,7 +54,7 @@ def tell(emit: ev.Emit, queue: QueueSettings, parts: Parts) -> None:
         ev.StateDumped(
             queue=queue.name,
             stage=parts.stage,
-            concurrency=queue.concurrency,
+            concurrency=parts.attempts.size,
             children=tuple(
                 _child_state(*one) for one in sorted(children, key=lambda one: one[0].slot)
             ),

@@ -42,11 +42,14 @@ class FollowUps:
     Args:
         store: of the jobs' own queue.
         queues: queues that they may add to, their own included.
+
+    Attributes:
+        queues: as given; others may be put in their place.
     """
 
     def __init__(self, store: Store, queues: AbstractSet[str]) -> None:
         self._store = store
-        self._queues = queues
+        self.queues = queues
         self._answering: set[asyncio.Task[None]] = set()
 
     def ask(self, claim: Claim, method: str, payload: bytes, reply: Reply) -> None:
@@ -83,10 +86,10 @@ class FollowUps:
             reply.give(job_id)
 
     def _check(self, queue: str | None) -> None:
-        if queue is not None and queue not in self._queues:
+        if queue is not None and queue not in self.queues:
             raise InvalidInput(
                 f"queue {queue!r} is not one that this job may add to; expected one of "
-                f"{', '.join(sorted(self._queues))}. --allow-queue {queue} allows it"
+                f"{', '.join(sorted(self.queues))}. --allow-queue {queue} allows it"
             )
 
     async def _tell(self, claim: Claim, what: AskedOfChildren, reply: Reply) -> None:

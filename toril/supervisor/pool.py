@@ -105,6 +105,7 @@ class Pool:
         self._children: dict[Child, float] = {}  # Each with its own spread.
         self._successors: dict[Child, Child] = {}
         self._outdated: set[Child] = set()
+        self._peak = 0
         self._failures = 0
         self._stillborn = 0
         self._is_unavailable = False
@@ -166,6 +167,7 @@ class Pool:
         child = min(self._offered(), key=lambda child: (child in self._successors, child.slot))
         self._idle.remove(child)
         self._busy.add(child)
+        self._peak = max(self._peak, len(self._busy))
         child.run(call)
         self._replace_if_worn(child)
         return child
@@ -350,6 +352,16 @@ class Pool:
                 self._successors[child] = first
             else:
                 self._replace_if_worn(child)
+
+    @property
+    def size(self) -> int:
+        """Jobs at a time, and so children, as it is now."""
+        return self._size
+
+    def take_peak(self) -> int:
+        """Most jobs at a time since this was asked last."""
+        peak, self._peak = self._peak, len(self._busy)
+        return peak
 
     def resize(self, size: int) -> None:
         """Have more children, or fewer: idle ones end, busy ones after their job."""

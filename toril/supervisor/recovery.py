@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from toril.errors import TorilError
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 FIRST_PAUSE_S = 0.05
 MAX_PAUSE_S = 5.0
 """Longest pause between two tries; chosen: half of it is the mean delay after a long outage."""
+
+
+LATE_SHARE = 0.5
+"""Of a lock's time, after which a claim's answer is late; chosen: by then it is renewed, else."""
+
+
+async def renew_if_late(keeper: LockKeeper, took_s: float, lock_ms: int) -> None:
+    """Locks hold from the claim on, not from its answer: what came late may be lost by now."""
+    if took_s > LATE_SHARE * lock_ms / 1000:
+        with suppress(TorilError):  # As for what runs when Redis goes away: it may go on.
+            await keeper.renew_now()
 
 
 async def reach_again(

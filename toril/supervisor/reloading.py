@@ -17,6 +17,8 @@ from toril.errors import ProcessorImportError, SandboxUnavailable, TorilError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from toril.supervisor.attempts import Attempts
+    from toril.supervisor.listeners import Listeners
     from toril.supervisor.rehearsal import Rehearsal
     from toril.supervisor.service.notify import Notifier
     from toril.supervisor.settings import QueueSettings, Settings
@@ -59,6 +61,24 @@ class Rehearsed:
     async def drop(self) -> None:
         """Nothing comes of it."""
         await asyncio.gather(*(one.drop() for one in self.rehearsals))
+
+
+async def rehearse(
+    queue: QueueSettings, attempts: Attempts, listeners: Listeners | None
+) -> Rehearsed:
+    """Try out a queue's new settings and code, beside what works by the old.
+
+    Raises:
+        ProcessorImportError, SandboxUnavailable: they cannot be used; nothing is left of it.
+    """
+    jobs = await attempts.rehearse(queue)
+    if listeners is None:
+        return Rehearsed(queue, (jobs,))
+    try:
+        return Rehearsed(queue, (jobs, await listeners.rehearse(queue)))
+    except BaseException:
+        await jobs.drop()
+        raise
 
 
 def changes(old: Settings, new: Settings) -> Changes:

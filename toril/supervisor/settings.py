@@ -22,6 +22,7 @@ from toril.sandbox.allow import Allow
 from toril.sandbox.environment import check_names
 from toril.sandbox.levels import MECHANISMS, STRICT, Level
 from toril.sandbox.limits import Limits
+from toril.supervisor import cores
 from toril.units import format_bytes, format_ms
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def default_worker_name() -> str:
 
 
 def usable_cores() -> int:
-    """CPU cores this process may run on."""
-    return len(os.sched_getaffinity(0))
+    """CPU cores this process may use, by affinity and by the quotas of its control groups."""
+    return cores.usable()
 
 
 _NAME = re.compile(r"[!-~]{1,200}")
@@ -63,7 +64,8 @@ class QueueSettings:
 
     Attributes:
         processor: `"module:attribute"`, a function or a mapping from job name to functions.
-        concurrency: children, that is jobs at a time.
+        concurrency: children, that is jobs at a time; the most of them with `min_concurrency`.
+        min_concurrency: the least of them, while nothing waits; None: always as many.
         lock_ms: how long a job stays ours without renewal; renewed every quarter.
         stalled_interval_ms: how often abandoned jobs are looked for.
         max_stalled: recoveries of one job before it fails.
@@ -95,6 +97,7 @@ class QueueSettings:
     name: str
     processor: str
     concurrency: int = field(default_factory=usable_cores)
+    min_concurrency: int | None = None
     lock_ms: int = 30_000
     stalled_interval_ms: int = 30_000
     max_stalled: int = 1
@@ -143,7 +146,8 @@ class QueueSettings:
             if value not in known:
                 yield f"{what} is {value!r}; expected {known[0]!r} or {known[1]!r}"
         for what, (number, least) in {
-            "concurrency": (self.concurrency, 1),
+            "min_concurrency": (self.min_concurrency, 1),
+            "concurrency": (self.concurrency, max(1, self.least_concurrency)),
             "threads": (self.threads, 1),
             "child_uid": (self.child_uid, 1),
             "max_started_attempts": (self.max_started_attempts, 1),
@@ -163,6 +167,11 @@ class QueueSettings:
                 f"metrics_size is {self.metrics_size}; expected 0 to {MAX_METRICS} (two weeks "
                 "of minutes)"
             )
+
+    @property
+    def least_concurrency(self) -> int:
+        """Children there are at least."""
+        return self.concurrency if self.min_concurrency is None else self.min_concurrency
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,7 @@ class Supervisor:
         self._beat = Beat(
             self._notifier,
             states=lambda: [
-                QueueState(w.queue.name, w.running, w.queue.concurrency, w.is_quiet)
-                for w in self._workers
+                QueueState(w.queue.name, w.running, w.size, w.is_quiet) for w in self._workers
             ],
             health=self.health,
             stop_left_s=self._stop_left_s,

@@ -10,7 +10,6 @@ is confirmed.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,9 +28,10 @@ from toril.supervisor.follow_ups import FollowUps
 from toril.supervisor.health import Vitals, examine
 from toril.supervisor.intake import Intake
 from toril.supervisor.listeners import Listeners
-from toril.supervisor.recovery import reach_again
-from toril.supervisor.reloading import Rehearsed
+from toril.supervisor.recovery import reach_again, renew_if_late
+from toril.supervisor.reloading import rehearse
 from toril.supervisor.reports import Reports
+from toril.supervisor.scaling import Scaling
 from toril.supervisor.settlements import Settlements
 from toril.supervisor.stage import Stage
 from toril.supervisor.troubles import Troubles
@@ -43,10 +43,8 @@ if TYPE_CHECKING:
     from toril.runtime.claim import Claim
     from toril.sandbox.reply import Reply
     from toril.supervisor.health import Health
+    from toril.supervisor.reloading import Rehearsed
     from toril.supervisor.settings import QueueSettings, Settings
-
-LATE_SHARE = 0.5
-"""Of a lock's time, after which a claim's answer is late; chosen: by then it is renewed, else."""
 
 
 class Worker:
@@ -100,6 +98,8 @@ class Worker:
         )
         self._upkeep = Upkeep(queue, self._store, self._keeper, self._adopt, emit)
         self._asks = Asks(queue.name, self._store, self._keeper, self._attempts, emit)
+        on_error = self._troubles.teller("scaling")
+        self._scaling = Scaling(lambda: self.queue, self._store, self._attempts, on_error, emit)
 
     @property
     def zygote_pids(self) -> set[int]:
@@ -135,6 +135,11 @@ class Worker:
         )
         dropped = 0 if self._listeners is None else self._listeners.dropped
         return replace(examine(vitals), dropped_events=dropped, is_quiet=self.is_quiet)
+
+    @property
+    def size(self) -> int:
+        """Jobs at a time, as it is now."""
+        return self._attempts.size
 
     @property
     def is_quiet(self) -> bool:
@@ -183,8 +188,7 @@ class Worker:
                 redis=self._store.location,
             )
         )
-        if missing := self.missing:
-            self._emit(ev.LevelWeakened(self.queue.name, self.queue.level.value, missing))
+        self._tell_missing()
 
     async def rehearse(self, queue: QueueSettings) -> Rehearsed:
         """Try out new settings and the code as it is now, while the old goes on.
@@ -192,14 +196,7 @@ class Worker:
         Raises:
             ProcessorImportError, SandboxUnavailable: as `open` does; nothing is left of it.
         """
-        jobs = await self._attempts.rehearse(queue)
-        if self._listeners is None:
-            return Rehearsed(queue, (jobs,))
-        try:
-            return Rehearsed(queue, (jobs, await self._listeners.rehearse(queue)))
-        except BaseException:
-            await jobs.drop()
-            raise
+        return await rehearse(queue, self._attempts, self._listeners)
 
     def adopt(self, rehearsed: Rehearsed, settings: Settings) -> None:
         """Go on with what was tried out: new jobs run by it, running ones end by the old."""
@@ -207,11 +204,17 @@ class Worker:
         policy = policy_of(self.queue)
         self._settlements.policy = policy
         self._upkeep.queue = self.queue
+        self._follow_ups.queues = {self.queue.name, *self.queue.allow.queues}
         jobs, *of_listeners = rehearsed.rehearsals
         self._attempts.adopt(self.queue, policy, jobs)
         if self._listeners is not None:
             self._listeners.adopt(self.queue, *of_listeners)
         self._intake.look()
+        self._tell_missing()
+
+    def _tell_missing(self) -> None:
+        if missing := self.missing:
+            self._emit(ev.LevelWeakened(self.queue.name, self.queue.level.value, missing))
 
     async def run(self) -> None:
         """Work until stopped; afterwards every child is gone and every connection closed."""
@@ -220,6 +223,7 @@ class Worker:
         beside.start(self._intake.watch())
         beside.start(self._upkeep.run())
         beside.start(self._asks.run())
+        beside.start(self._scaling.run())
         try:
             while not await self._is_done():
                 beside.check()
@@ -357,7 +361,9 @@ class Worker:
     async def _note_claimed(self, claimed: Claimed | TorilError | None, sent_s: float) -> None:
         if isinstance(claimed, Claimed):
             self._keeper.hold(claimed.claims)
-            await self._look_if_late(claimed, sent_s)
+            if claimed.claims:
+                took_s = asyncio.get_running_loop().time() - sent_s
+                await renew_if_late(self._keeper, took_s, self.queue.lock_ms)
             self._take(claimed)
             await self._intake.leave_if_full()
         elif isinstance(claimed, RedisUnavailable):
@@ -366,13 +372,6 @@ class Worker:
         elif claimed is not None:
             self._troubles.tell("claim", claimed)
             self._intake.failed()
-
-    async def _look_if_late(self, claimed: Claimed, sent_s: float) -> None:
-        """Locks hold from the claim on, not from its answer: what came late may be lost by now."""
-        took_s = asyncio.get_running_loop().time() - sent_s
-        if claimed.claims and took_s > LATE_SHARE * self.queue.lock_ms / 1000:
-            with suppress(TorilError):  # As for what runs when Redis goes away: it may go on.
-                await self._keeper.renew_now()
 
     def _take(self, claimed: Claimed) -> None:
         if claimed.ghosts:
