@@ -93,6 +93,15 @@ def step(job: SandboxedJob) -> Any:
     return job.checkpointed
 
 
+_leaked: list[bytes] = []
+
+
+def leak(job: SandboxedJob) -> int:
+    """Keep 200 KiB for good."""
+    _leaked.append(job.id.encode().ljust(1024) * 200)
+    return len(_leaked)
+
+
 def fail(job: SandboxedJob) -> None:
     note(job, "started")
     raise RuntimeError(job.data.get("message", "no"))
@@ -204,6 +213,7 @@ def environ(job: SandboxedJob) -> list[str]:
 processors = {
     "burn": burn,
     "step": step,
+    "leak": leak,
     "environ": environ,
     "later": later,
     "hold": hold,

@@ -25,7 +25,7 @@ def main(options: argparse.Namespace) -> int:
         for queue in settings.queues:
             if unset := tuple(name for name in queue.allow.env if name not in os.environ):
                 log(VariablesUnset(queue.name, unset))
-        code, reason = supervise(settings, log)
+        code, reason = supervise(settings, log, lambda: settings_of(options))
         if reason:
             log.say(f"toril run: {reason}")
     return code
