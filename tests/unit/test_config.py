@@ -75,7 +75,7 @@ SAID = """\
 1: prefx: there is no such setting; did you mean prefix?
 2: timeout: there is no such setting here; it belongs to queues.NAME.timeout
 5: queues.images.processor is [1]; expected text
-6: queues.images.concurrency is 'many'; expected a whole number or "cores"
+6: queues.images.concurrency is 'many'; expected a whole number, "cores", or { min = 1, max = 8 }
 7: queues.images.concurency: there is no such setting; did you mean concurrency?
 8: queues.images.lock_duration is '10ms'; expected at least 500 ms
 9: queues.images.timeout is 30; expected a number with a unit out of ms, s, m, h, d, such as "30s" or "1m30s"
@@ -247,3 +247,33 @@ def test_numbers_with_units_are_read_back_exactly(number):
         10 * 365 * 86_400_000
     )
     assert size_bytes(format_exactly("x_bytes", number)) == number
+
+
+@pytest.mark.parametrize(
+    ("written", "ends"),
+    [
+        ("4", (4, 4)),
+        ('"2-8"', (2, 8)),
+        ("{ min = 2, max = 8 }", (2, 8)),
+        ('{ min = "3", max = "3" }', (3, 3)),
+    ],
+)
+def test_children_are_a_number_or_two(file, written, ends):
+    file.write_text(WHOLE.replace("concurrency = 4", f"concurrency = {written}"))
+    queue = load(Sources(path=file, environ={})).settings.queues[0]
+    assert (queue.least_concurrency, queue.concurrency) == ends
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("{ min = 4 }", "expected a whole number"),
+        ('"1-many"', "expected a whole number"),
+        ("{ min = 5, max = 4 }", "expected at least 5"),
+        ("{ min = 0, max = 4 }", "expected at least 1"),
+    ],
+)
+def test_ends_that_cannot_be_are_refused_with_their_line(file, written, reason):
+    file.write_text(WHOLE.replace("concurrency = 4", f"concurrency = {written}"))
+    with pytest.raises(InvalidSettings, match=rf"7.*concurrency.*{reason}"):
+        load(Sources(path=file, environ={}))

@@ -80,7 +80,9 @@ TOP_FLAGS = (
 
 QUEUE_FLAGS = (
     _of_queue("--processor", "processor", "MODULE:ATTRIBUTE", "a function, or a mapping"),
-    _of_queue("--concurrency", "concurrency", "N", "children; default: the usable CPU cores"),
+    _of_queue(
+        "--concurrency", "concurrency", "N", "children, or 1-8; default: the usable CPU cores"
+    ),
     _of_queue("--lock-duration", "lock_duration", "T", "default: 30s; renewed every quarter"),
     _of_queue("--stalled-interval", "stalled_interval", "T", "default: 30s"),
     _of_queue("--max-stalled", "max_stalled", "N", "recoveries before a job fails; default: 1"),

@@ -13,6 +13,7 @@ from toril.errors import InvalidInput, InvalidSettings
 from toril.runtime.limiter import RateLimit
 from toril.sandbox.allow import Allow
 from toril.sandbox.limits import Limits
+from toril.supervisor.config.kinds import CORES
 from toril.supervisor.config.problems import settings_of_fields, value_problems
 from toril.supervisor.config.schema import QueueTable
 from toril.supervisor.settings import QueueSettings, usable_cores
@@ -20,6 +21,7 @@ from toril.supervisor.settings import QueueSettings, usable_cores
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from toril.supervisor.config.kinds import Ends
     from toril.supervisor.config.layers import Merged
     from toril.supervisor.config.schema import RateTable
 
@@ -43,11 +45,11 @@ def queue_settings(name: str, table: QueueTable, merged: Merged) -> QueueSetting
     }
     if table.rate_limit is not None:
         own["rate_limit"] = _made(lambda: _rate_limit(table.rate_limit), problems)
-    wanted = table.concurrency
-    own["concurrency"] = wanted if isinstance(wanted, int) else usable_cores()
+    own["min_concurrency"], own["concurrency"] = _ends(table.concurrency)
     own["limits"], own["allow"] = limits or Limits(), allow or Allow()
     queue = _made(lambda: QueueSettings(name, **own), problems)
     places = dict(settings_of_fields(QueueTable, ("queues", name)))
+    places["min_concurrency"] = places["concurrency"]
     refuse(value_problems(problems, places, merged))
     return queue  # type: ignore[no-any-return]  # without a problem it was made
 
@@ -80,6 +82,13 @@ def _of_sandbox(table: QueueTable) -> dict[str, Any]:
 
 def _only(given: dict[str, Any], fields: frozenset[str]) -> dict[str, Any]:
     return {field: value for field, value in given.items() if field in fields}
+
+
+def _ends(ends: Ends | None) -> tuple[int | None, int]:
+    """Least and most children, cores counted."""
+    least, most = ends or (None, CORES)
+    counted = [usable_cores() if one == CORES else one for one in (least, most)]
+    return counted[0], counted[1]  # type: ignore[return-value]  # the words are counted
 
 
 def _rate_limit(rate: RateTable) -> RateLimit:

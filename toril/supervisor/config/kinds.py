@@ -43,13 +43,27 @@ CORES = "cores"
 """As many children as this process may use CPU cores."""
 
 
-def _children(value: Any) -> int | str:
-    if value == CORES:
-        return CORES
+Ends = tuple[int | str | None, int | str]
+"""The least number of children (None: always as many) and the most."""
+
+
+def _children(value: Any) -> Ends:
+    """`4`, `"cores"`, `"1-8"`, or a table of `min` and `max`."""
+    least, most = None, value
+    if isinstance(value, dict) and value.keys() == {"min", "max"}:
+        least, most = value["min"], value["max"]
+    elif isinstance(value, str) and "-" in value:
+        least, _, most = value.partition("-")
     try:
-        return whole(value)
+        return None if least is None else _number_of(least), _number_of(most)
     except InvalidOption:
-        raise InvalidOption(f'value is {value!r}; expected a whole number or "cores"') from None
+        raise InvalidOption(
+            f'value is {value!r}; expected a whole number, "cores", or {{ min = 1, max = 8 }}'
+        ) from None
+
+
+def _number_of(value: Any) -> int | str:
+    return CORES if value == CORES else whole(value)
 
 
 def _truth(value: Any) -> Any:
@@ -79,7 +93,11 @@ Seconds = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(DURATION)]
 Size = Annotated[int, BeforeValidator(size_bytes), WithJsonSchema(SIZE)]
 Whole = Annotated[int, BeforeValidator(whole), WithJsonSchema({"type": "integer", "minimum": 0})]
 Children = Annotated[
-    int | str, BeforeValidator(_children), WithJsonSchema({"type": ["integer", "string"]})
+    Any,
+    BeforeValidator(_children),
+    WithJsonSchema(
+        {"type": ["integer", "string", "object"], "examples": [4, CORES, {"min": 1, "max": 8}]}
+    ),
 ]
 Truth = Annotated[bool, BeforeValidator(_truth), Strict()]
 Text = Annotated[str, Strict()]

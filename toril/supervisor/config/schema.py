@@ -91,7 +91,7 @@ class QueueTable(Table):
     """`[queues.NAME]`: one queue."""
 
     processor: Text = Field(description='"module:attribute": a function, or a mapping')
-    concurrency: Children = unset(text='children; a number or "cores"')
+    concurrency: Children = unset(text='children; a number, "cores", or { min, max }')
     lock_ms: Ms = unset("lock_duration", "how long a job stays ours without renewal")
     stalled_interval_ms: Ms = unset("stalled_interval", "between looks for abandoned jobs")
     max_stalled: Whole = unset(text="recoveries of a job before it fails")
