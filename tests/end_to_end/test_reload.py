@@ -245,3 +245,45 @@ def test_service_manager_is_told(site, tmp_path):
         began = manager.wait_for(lambda word: word.startswith("RELOADING=1\nMONOTONIC_USEC="), at_s)
         manager.wait_for(lambda word: word == "READY=1", at_s)
         assert began
+
+
+def test_listeners_are_new_too(site, queue):
+    source = (
+        "def completed(event):\n    print('the OLD one heard')\n\n"
+        "listeners = {'completed': completed}\n"
+    )
+    site.code(source, "heard")
+    site.settings({"listeners": "heard:listeners"})
+    with site.start() as toril:
+        result(toril, queue, queue.add("quick", None))
+        toril.wait_for("job-output", line="the OLD one heard")
+        site.code(source.replace("OLD", "newer"), "heard")
+        toril.stop(signal.SIGHUP)
+        toril.wait_for("reloaded")
+        result(toril, queue, queue.add("quick", None))
+        toril.wait_for("job-output", line="the newer one heard")
+        site.code("1 / 0\n", "heard")
+        toril.stop(signal.SIGHUP)
+        toril.wait_for("reload-failed")
+        toril.wait_until(lambda: zygotes(toril), lambda found: len(found) == 2, 20)
+
+
+def test_run_reads_its_file_again(site, queue, tmp_path):
+    file = tmp_path / "toril.toml"
+    file.write_text(f"[queues.{QUEUE}]\nconcurrency = 1\n")
+    flags = ("--config", str(file), "--level", "process")
+    environ = {"PYTHONPATH": str(tmp_path)}
+    with TorilRun(QUEUE, "reloaded:process", site.url, *flags, environ=environ).ready() as toril:
+        file.write_text(f"[queues.{QUEUE}]\nconcurrency = 2\ntimeuot = '3s'\n")
+        toril.stop(signal.SIGHUP)
+        (failed,) = toril.wait_for("reload-failed")
+        assert "did you mean timeout" in failed["reason"]
+        file.write_text(f"[queues.{QUEUE}]\nconcurrency = 2\ntimeout = '3s'\n")
+        toril.stop(signal.SIGHUP)
+        (told,) = toril.wait_for("reloaded")
+        assert result(toril, queue, queue.add("quick", None)) == "old"
+
+    assert told["applied"] == [
+        f"queues.{QUEUE}.concurrency",
+        f"queues.{QUEUE}.limits.timeout_s",
+    ]
