@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from toril.cli import run
 from toril.cli.main import main
-from toril.supervisor import run
 
 real = run.settings_of
 

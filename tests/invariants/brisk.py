@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from toril.cli import run
 from toril.cli.main import main
-from toril.supervisor import run
 
 POLL_MS = 100
 
