@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from toril import Job
 
 PROCESSORS = "tests.end_to_end.processors:processors"
-JOBS = {"long": ("nap", 1.5), "stuck in C": ("block", 4.0)}
+JOBS = {"long": ("nap", 1.0), "stuck in C": ("block", 2.0)}
 """Kind of running job → (processor, seconds)."""
 
 
