@@ -234,6 +234,7 @@ def l10_nothing_is_left_over(ledger: sqlite3.Connection) -> Found:
         " ('id', 'meta', 'events', 'pc', 'marker', 'completed', 'failed', 'toril:limit',"
         " 'stalled-check')"
         " AND name NOT LIKE 'toril:last:%' AND name NOT LIKE 'metrics:%'"
+        " AND name NOT LIKE 'toril:fleet%'"
         " AND name NOT IN (SELECT job_id FROM job)"
         " AND name NOT IN (SELECT job_id || ':logs' FROM job)",
     )

@@ -19,6 +19,7 @@ from toril.errors import RedisUnavailable, TorilError
 from toril.runtime import changing, dependencies, publishing
 from toril.runtime.asking import Ask, Asked, Cancellation
 from toril.runtime.claim import ClaimRequest, Marker, Renewed, Report
+from toril.runtime.fleet import beat_all
 from toril.runtime.limiter import RateLimit
 from toril.runtime.newjob import NewJob
 from toril.runtime.producing import Producer
@@ -98,6 +99,10 @@ class Line:
         ask = Ask(Asked.STACK, "1", "0" * 32)
         await self.insist(lambda: self.store.answer_stack(ask, "File x.py"))
 
+    async def beat(self) -> None:
+        records = {self.queue._base: b'{"host":"h"}'}
+        await self.queue._driver.run(beat_all(records, "0" * 32, LOCK_MS))
+
     async def add_many(self) -> None:
         await self.queue.add_bulk([NewJob("n", {"i": i}) for i in range(30)])
 
@@ -129,6 +134,7 @@ CASES: dict[str, tuple[str, Callable[[Line], Awaitable[Any]]]] = {
     "queue adds in bulk": ("add", Line.add_many),
     "job adds": ("add", lambda line: line.store.add("n", b"1", {"delay": "60s"})),
     "answer": ("answer_stack", Line.answer),
+    "beat": ("beat", Line.beat),
     "cancel a waiting job": ("cancel", lambda line: line.queue.cancel("a")),
     "cancel a running job": ("cancel", lambda line: line.queue.cancel("1")),
     "claim": ("claim", Line.take),

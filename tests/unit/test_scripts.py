@@ -19,6 +19,7 @@ from toril.runtime.claiming import (
     renew_locks,
     sweep_stalled,
 )
+from toril.runtime.fleet import beat
 from toril.runtime.limiter import RateLimit
 from toril.runtime.retry import Complete, Delay, Fail, GiveBack, Hold, Retry
 from toril.runtime.scripts import LUA, _resolved, script, script_names
@@ -108,6 +109,7 @@ def test_production_never_passes_a_time_of_its_own() -> None:
         store_report("b:", Report(CLAIM), Said()),
         cancel_job("b:", "1"),
         answer_stack("b:", "0" * 32, "text"),
+        beat("b:", "0" * 32, b"{}", 30_000),
         administering.clean_queue("b:", administering.Cleaning("failed", 0)),
         administering.retry_some("b:", administering.Retrying("failed", 1)),
         administering.drain_queue("b:", delayed=True),
