@@ -72,6 +72,7 @@ class JobSettled:
     cpu_ms: int | None
     reason: str
     error_name: str = ""
+    peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +370,36 @@ class WorkerStopped:
     settled: int
 
 
+@dataclass(frozen=True, slots=True)
+class HealthListening:
+    """Health and metrics can be asked for there."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class HealthExposed:
+    """Other hosts can ask for health and metrics, without a password."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSlow:
+    """Redis took too long several times in a row; said once for as long as it lasts."""
+
+    round_trip_ms: int
+    times: int
+    bound_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatRefused:
+    """Redis does not take this supervisor's record, so that others do not see it; jobs go on."""
+
+    reason: str
+
+
 Event: TypeAlias = (
     LogLinesDropped
     | VariablesUnset
@@ -405,6 +436,10 @@ Event: TypeAlias = (
     | StackDumped
     | Unrecorded
     | WorkerStopped
+    | HealthListening
+    | HealthExposed
+    | RedisSlow
+    | HeartbeatRefused
 )
 
 Emit: TypeAlias = Callable[[Event], None]

@@ -299,4 +299,27 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
         "INFO",
         lambda e: f"{e.queue}: stopped after {_count(e.settled, 'attempt', 'attempts')}",
     ),
+    ev.HealthListening: (
+        "INFO",
+        lambda e: f"health and metrics at {e.address}: /livez /readyz /metrics",
+    ),
+    ev.HealthExposed: (
+        "WARNING",
+        lambda e: (
+            f"health and metrics at {e.address} can be read by other hosts, without a password; "
+            "listen on 127.0.0.1 or unix:/path, or let a firewall choose who may ask"
+        ),
+    ),
+    ev.RedisSlow: (
+        "WARNING",
+        lambda e: (
+            f"Redis took {e.round_trip_ms} ms, and more than {e.bound_ms} ms {e.times} times in "
+            "a row: every job pays for that. Look at the way there (ping), at its load "
+            "(redis-cli --latency, SLOWLOG GET), and at the load of this host"
+        ),
+    ),
+    ev.HeartbeatRefused: (
+        "WARNING",
+        lambda e: f"`toril status` of others does not see this supervisor; jobs go on: {e.reason}",
+    ),
 }

@@ -58,29 +58,32 @@ class LockKeeper:
         quarter_s = lock_ms / 1000 / RENEWALS_PER_LOCK
         self._interval_s = quarter_s if interval_s is None else interval_s
         self._held: dict[str, Claim] = {}
-        self._fresh_s: dict[str, float] = {}
         self._cancelled: set[str] = set()
         self._task: asyncio.Task[None] | None = None
+        self._renewed_s = 0.0
+        self._margin_s = lock_ms / 1000
+
+    @property
+    def margin_s(self) -> float:
+        """Least time that a held lock has left, at the last renewal or now; negative: ran out.
+
+        All of it while nothing is held. Counted from when a renewal was sent.
+        """
+        if not self._held or not self._renewed_s:
+            return self._lock_ms / 1000
+        return min(self._margin_s, self._left_s(asyncio.get_running_loop().time()))
 
     @property
     def held(self) -> tuple[Claim, ...]:
         """The claims whose locks are renewed."""
         return tuple(self._held.values())
 
-    @property
-    def margin_s(self) -> float | None:
-        """Until the first held lock runs out unless it is renewed; None: none is held."""
-        if not self._fresh_s:
-            return None
-        now_s = asyncio.get_running_loop().time()
-        return min(self._fresh_s.values()) + self._lock_ms / 1000 - now_s
-
     def hold(self, claims: Iterable[Claim]) -> None:
         """Renew these from now on."""
-        now_s = asyncio.get_running_loop().time()
-        for claim in claims:
-            self._held[claim.token] = claim
-            self._fresh_s.setdefault(claim.token, now_s)
+        if not self._held:
+            self._renewed_s = asyncio.get_running_loop().time()
+            self._margin_s = self._lock_ms / 1000
+        self._held.update((claim.token, claim) for claim in claims)
 
     def release(self, claim: Claim) -> None:
         """Renew this one no more; a claim that is not held is no mistake."""
@@ -93,7 +96,12 @@ class LockKeeper:
             RedisUnavailable: not now; everything stays held.
             RedisRefused: the script ended in an error that would come again.
         """
+        sent_s = asyncio.get_running_loop().time()
         await self._renew(self.held)
+        answered_s = asyncio.get_running_loop().time()
+        # While nothing was held there was nothing to be late for.
+        self._margin_s = self._left_s(answered_s) if self._held else self._lock_ms / 1000
+        self._renewed_s = sent_s
 
     async def look(self, job_id: str) -> None:
         """Renew this job's lock, if it is held, to learn whether it was lost or cancelled.
@@ -118,9 +126,7 @@ class LockKeeper:
                 await task
 
     async def _renew(self, claims: Sequence[Claim]) -> None:
-        sent_s = asyncio.get_running_loop().time()
         renewed = await self._store.renew(claims, self._lock_ms)
-        self._fresh_s.update((claim.token, sent_s) for claim in claims if claim.token in self._held)
         # What was settled meanwhile is not held any more: its lock is gone because it is done.
         for claim in renewed.lost:
             if self._let_go(claim):
@@ -130,9 +136,11 @@ class LockKeeper:
                 self._cancelled.add(claim.token)
                 self._on_cancelled(claim)
 
+    def _left_s(self, now_s: float) -> float:
+        return self._lock_ms / 1000 - (now_s - self._renewed_s)
+
     def _let_go(self, claim: Claim) -> bool:
         self._cancelled.discard(claim.token)
-        self._fresh_s.pop(claim.token, None)
         return self._held.pop(claim.token, None) is not None
 
     async def _run(self) -> None:

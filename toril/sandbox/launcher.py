@@ -89,6 +89,8 @@ class Zygote:
         children: those that have not had `on_gone`.
         hears: events that its listeners take; None where each child imports them.
         missing: waived mechanisms of the level that this host lacks.
+        names: job names that its processor has functions for; empty where it takes all, and where
+            each child imports it.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Zygote:
         self._is_importing = False
         self._accusation = ""
         self.hears: frozenset[str] | None = None
+        self.names: frozenset[str] = frozenset()
         self._loop.add_reader(self._channel, self._on_readable)
         self._loop.add_reader(self._pidfd, self._on_death)
 
@@ -246,6 +249,7 @@ class Zygote:
             raise self._died_early()
         if word["is"] == "ready":
             self.hears = None if word["hears"] is None else frozenset(word["hears"])
+            self.names = frozenset(word["names"])
             return
         if word["is_import"]:
             raise ProcessorImportError(word["reason"], word["remedy"], word["traceback"])

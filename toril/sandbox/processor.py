@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 Function = Callable[["SandboxedJob"], Any]
 Hook = Callable[[], Any]
 
+MAX_NAMES = 100
+"""Most job names that are told to the supervisor; chosen: each is a label of its metrics."""
+
+MAX_NAME = 100
+"""Longest of them, characters; chosen."""
+
 _REMEDY = "Name a function, or a mapping from job name to functions"
 
 _environ_getitem = type(os.environ).__getitem__.__code__
@@ -58,6 +64,14 @@ class Processor:
         every = functions.values() if isinstance(functions, Mapping) else [functions]
         called = (*every, *self.strategies.values())
         return any(inspect.iscoroutinefunction(function) for function in called)
+
+    @property
+    def names(self) -> list[str]:
+        """Job names of the mapping, not more than a few; empty for one function."""
+        functions = self._functions
+        every = list(functions) if isinstance(functions, Mapping) else []
+        fit = [name for name in every if isinstance(name, str) and len(name) <= MAX_NAME]
+        return [name.encode(errors="replace").decode() for name in fit[:MAX_NAMES]]
 
     def find(self, job_name: str) -> Function:
         """The function for a job name.

@@ -58,7 +58,8 @@ def main(channel: socket.socket) -> int:
         return os.EX_CONFIG
     signal.signal(_ORPHANED, _end_soon)
     proc.die_with_parent(orders["supervisor_pid"], _ORPHANED)
-    control.send(channel, {"is": "ready", "hears": zygote.hears, "missing": zygote.missing})
+    known = {"hears": zygote.hears, "names": zygote.names, "missing": zygote.missing}
+    control.send(channel, {"is": "ready", **known})
     return zygote.serve()
 
 
@@ -206,6 +207,12 @@ class _Zygote:
         trial.hold(plan, confine.steps(plan))
         self._places.give_back(place)
         self._places.occupied(place)
+
+    @property
+    def names(self) -> list[str]:
+        """Job names that its processor has functions for; some of them where there are many."""
+        processor = self._prepared.processor
+        return processor.names if processor is not None else []
 
     def serve(self) -> int:
         """Fork and bury until the supervisor says stop, or is gone."""

@@ -116,6 +116,16 @@ class Attempts:
         return self._pool.missing
 
     @property
+    def pool(self) -> Pool:
+        """The children."""
+        return self._pool
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """What runs in children now."""
+        return tuple(self._running.values())
+
+    @property
     def zygote_pids(self) -> set[int]:
         """Every zygote that exists."""
         return self._pool.zygote_pids

@@ -49,7 +49,7 @@ class Parts:
 def tell(emit: ev.Emit, queue: QueueSettings, parts: Parts) -> None:
     """Emit a worker's state now, and the stack of each of its jobs when the child has answered."""
     children = parts.attempts.children
-    margin_s = parts.keeper.margin_s
+    margin_s = parts.keeper.margin_s if parts.keeper.held else None
     emit(
         ev.StateDumped(
             queue=queue.name,

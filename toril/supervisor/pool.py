@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
@@ -92,10 +93,14 @@ class Pool:
 
     Attributes:
         hears: events that its listeners take, if it runs listeners; None while nobody knows.
+        names: job names that its processor has functions for; empty where it takes all.
+        ends: how children ended, and how many: a verdict, or `retired`.
     """
 
     def __init__(self, spec: ZygoteSpec, size: int, listener: PoolListener) -> None:
         self.hears: frozenset[str] | None = None
+        self.names: frozenset[str] = frozenset()
+        self.ends: Counter[str] = Counter()
         self._spec = spec
         self._size = size
         self._listener = listener
@@ -146,6 +151,11 @@ class Pool:
     def missing(self) -> tuple[str, ...]:
         """Waived mechanisms of the level that this host lacks."""
         return self._zygote.missing if self._zygote is not None else ()
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """All of them, those that come and those that go included."""
+        return tuple(self._children)
 
     @property
     def zygote_pid(self) -> int | None:
@@ -225,6 +235,7 @@ class Pool:
         self._forget(child)
         if self._is_closing:
             return
+        self.ends[exit.reason.value if exit.reason is not None else "retired"] += 1
         if exit.is_orphan:
             return  # One death of a zygote is one failure: `on_zygote_gone` counts and tells it.
         if exit.reason in {Verdict.UNAVAILABLE, Verdict.IMPORT_FAILED}:
@@ -266,7 +277,7 @@ class Pool:
     async def _start(self) -> None:
         zygote = await self._zygotes.start(self._spec, self)
         self._zygotes.use(zygote)
-        self.hears = zygote.hears
+        self.hears, self.names = zygote.hears, zygote.names
 
     async def _start_again(self) -> None:
         while self._zygote is None:

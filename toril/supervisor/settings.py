@@ -23,6 +23,7 @@ from toril.sandbox.environment import check_names
 from toril.sandbox.levels import MECHANISMS, STRICT, Level
 from toril.sandbox.limits import Limits
 from toril.supervisor import cores
+from toril.supervisor.service.address import parse_address
 from toril.units import format_bytes, format_ms
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ class Settings:
         until_empty: stop when nothing is waiting, prioritized, delayed or active here.
         worker_name: shown by BullMQ's `getWorkers` and in each job's `processedBy`; without spaces,
             which Redis does not allow in a connection's name.
+        health_listen: `HOST:PORT` or `unix:/path` for probes and scrapers; None: nowhere.
     """
 
     redis: str
@@ -193,6 +195,7 @@ class Settings:
     drain_timeout_ms: int = 30_000
     until_empty: bool = False
     worker_name: str = field(default_factory=default_worker_name)
+    health_listen: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work; nothing is connected for it.
@@ -209,6 +212,8 @@ class Settings:
         yield from _too_small("drain_timeout_ms", self.drain_timeout_ms, 0, format_ms)
         if not _NAME.fullmatch(self.worker_name):
             yield f"worker_name is {self.worker_name!r}; expected printable ASCII without spaces"
+        if self.health_listen is not None:
+            yield from refusals(parse_address, self.health_listen)
         names = [queue.name for queue in self.queues]
         if not names or len(set(names)) < len(names):
             yield f"queues are {names}; expected at least one, each of them once"

@@ -72,8 +72,9 @@ class Settlements:
         """Is there anything to write?"""
         return bool(self._pending)
 
-    def __len__(self) -> int:
-        """Attempts that ended and that Redis does not have."""
+    @property
+    def unrecorded(self) -> int:
+        """Attempts that ended and that Redis has not confirmed."""
         return len({ending.claim.token for ending in self._pending} | self._sent)
 
     def add(self, claim: Claim, outcome: Outcome) -> None:
@@ -165,6 +166,7 @@ def _settled_event(queue: str, ending: Ending) -> JobSettled:
         cpu_ms=outcome.usage.cpu_ms,
         reason=reason,
         error_name=outcome.error_name,
+        peak_memory_bytes=outcome.usage.peak_memory_bytes,
     )
 
 

@@ -25,6 +25,7 @@ from toril.supervisor.reloading import Reloader
 from toril.supervisor.service.beat import Beat, QueueState
 from toril.supervisor.service.notify import Notifier
 from toril.supervisor.service.signals import listen
+from toril.supervisor.service.watch import Watch
 from toril.supervisor.stage import LAST_TRY_S
 from toril.supervisor.worker import Worker
 
@@ -53,6 +54,10 @@ class Supervisor:
         self, settings: Settings, emit: ev.Emit, reload: Callable[[], Settings] | None = None
     ) -> None:
         self._is_open = False
+        self._watch = Watch(
+            settings, sights=lambda: [w.sight() for w in self._workers], health=self.health
+        )
+        emit = self._watch.overhear(emit)
         self._workers = [
             Worker(queue, settings, emit, self._sweep_orphans) for queue in settings.queues
         ]
@@ -77,15 +82,24 @@ class Supervisor:
         Raises:
             RedisUnavailable: Redis cannot be reached at the start.
             SandboxUnavailable: no child can be set up at the start.
+            InvalidOption: the health address cannot be listened on.
         """
+        try:
+            return await self._run()
+        finally:
+            await self._watch.close()
+
+    async def _run(self) -> int:
         become_supervisor()
         cgroup.settle()
         # setproctitle writes over the environment block, in which a Redis URL may stand.
         setproctitle.setproctitle("toril: starting")
         loop = asyncio.get_running_loop()
         listen(loop, self)
+        await self._watch.open()
         await self._open()
         self._is_open = True
+        self._watch.started()
         self._notifier.ready()
         beat = asyncio.create_task(self._beat.run())
         try:
@@ -173,6 +187,7 @@ class Supervisor:
             self._notifier.stopping()
             settings = self._reloader.settings
             grace_s = max(queue.limits.grace_s for queue in settings.queues)
+            self._watch.stopping()
             now_s = asyncio.get_running_loop().time()
             drain_s = settings.drain_timeout_ms / 1000
             self._stop_by_s = now_s + drain_s + grace_s + self._last_s

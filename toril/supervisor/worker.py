@@ -34,6 +34,7 @@ from toril.supervisor.reports import Reports
 from toril.supervisor.scaling import Scaling
 from toril.supervisor.settlements import Settlements
 from toril.supervisor.stage import Stage
+from toril.supervisor.sight import sight_of
 from toril.supervisor.troubles import Troubles
 from toril.supervisor.upkeep import Upkeep
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from toril.supervisor.health import Health
     from toril.supervisor.reloading import Rehearsed
     from toril.supervisor.settings import QueueSettings, Settings
+    from toril.supervisor.sight import Sight
 
 
 class Worker:
@@ -156,10 +158,14 @@ class Worker:
                 attempts=self._attempts,
                 zygotes=self.zygote_pids,
                 keeper=self._keeper,
-                unrecorded=len(self._settlements),
+                unrecorded=self._settlements.unrecorded,
                 health=self.health(turned_s),
             ),
         )
+
+    def sight(self) -> Sight:
+        """What it does now, for whoever watches; asks nobody."""
+        return sight_of(self.queue, self._attempts, self._settlements, self._keeper)
 
     async def open(self) -> None:
         """Reach Redis, settle the rate limit, start the children.
