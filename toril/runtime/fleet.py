@@ -125,7 +125,8 @@ def _queue_of(name: str, prefix: str) -> str:
         queue = base64.b64decode(encoded, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return ""
-    return queue if name.startswith(client_name(prefix, queue)) else ""
+    own = client_name(prefix, queue)
+    return queue if name == own or name.startswith(f"{own}:w:") else ""
 
 
 def _index(base: str) -> str:

@@ -98,6 +98,7 @@ class Supervisor:
         listen(loop, self)
         await self._watch.open()
         await self._open()
+        self._beat.turned_s = loop.time()
         self._is_open = True
         self._watch.started()
         self._notifier.ready()

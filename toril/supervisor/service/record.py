@@ -6,6 +6,7 @@ a record is some kilobytes at most, whatever jobs are called.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,7 +16,6 @@ from toril.supervisor.service.metrics import own_rss_bytes, rss_bytes
 
 if TYPE_CHECKING:
     from toril.supervisor.health import Health
-    from toril.supervisor.service.watch import Self
     from toril.supervisor.sight import Sight
 
 MAX_JOBS = 50
@@ -25,6 +25,29 @@ MAX_TEXT = 200
 """Longest id or name that is told, characters; chosen."""
 
 WORKING, STARTING, STOPPING = "working", "starting", "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Who the supervisor is, for its records.
+
+    Attributes:
+        host: where it runs.
+        pid: its process.
+        nonce: tells it from any other.
+        state: `starting`, `working` or `stopping`.
+        up_s: for how long it has been running.
+        queues: their names.
+        round_trip_s: of the last beat; None before.
+    """
+
+    host: str
+    pid: int
+    nonce: str
+    state: str
+    up_s: float
+    queues: tuple[str, ...]
+    round_trip_s: float | None
 
 
 class JobEntry(msgspec.Struct, frozen=True):
@@ -52,6 +75,7 @@ class Record(msgspec.Struct, frozen=True):
         jobs: some of those that run.
         running: how many run.
         settled: attempts whose end Redis has.
+        ends_per_s: of them, per second since the beat before.
         unrecorded: attempts that ended and that Redis has not confirmed.
         memory_bytes: of the supervisor.
         children_memory_bytes: of the queue's children together; pages that they share count often.
@@ -72,6 +96,7 @@ class Record(msgspec.Struct, frozen=True):
     jobs: tuple[JobEntry, ...] = ()
     running: int = 0
     settled: int = 0
+    ends_per_s: float = 0
     unrecorded: int = 0
     memory_bytes: int = 0
     children_memory_bytes: int = 0
@@ -79,8 +104,9 @@ class Record(msgspec.Struct, frozen=True):
     complaints: tuple[str, ...] = ()
 
 
-def record_of(own: Self, sight: Sight, health: Health, round_trip_s: float | None) -> bytes:
+def record_of(own: Own, sight: Sight, health: Health, ends_per_s: float) -> bytes:
     """The record of one queue, JSON text."""
+    round_trip_s = own.round_trip_s
     jobs = sight.jobs[:MAX_JOBS]
     record = Record(
         host=own.host,
@@ -96,6 +122,7 @@ def record_of(own: Self, sight: Sight, health: Health, round_trip_s: float | Non
         jobs=tuple(JobEntry(_cut(job.id), _cut(job.name), job.since_ms) for job in jobs),
         running=len(sight.jobs),
         settled=sight.settled,
+        ends_per_s=round(ends_per_s, 1),
         unrecorded=sight.unrecorded,
         memory_bytes=own_rss_bytes(),
         children_memory_bytes=sum(map(rss_bytes, sight.pids)),

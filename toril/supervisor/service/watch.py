@@ -12,7 +12,6 @@ import socket
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,13 @@ from toril.supervisor.service.heartbeat import Heartbeat
 from toril.supervisor.service.http import Connections, Reply
 from toril.supervisor.service.lag import Lag
 from toril.supervisor.service.metrics import Metrics, Scrape
-from toril.supervisor.service.record import STARTING, STOPPING, WORKING, record_of
+from toril.supervisor.service.record import (
+    STARTING,
+    STOPPING,
+    WORKING,
+    Own,
+    record_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -48,27 +53,6 @@ CACHE_S = 1.0
 
 DEPTH_S = 1.0
 """Longest wait for Redis' part of the metrics; chosen: without it the rest is still worth much."""
-
-
-@dataclass(frozen=True, slots=True)
-class Self:
-    """Who the supervisor is, for its records.
-
-    Attributes:
-        host: where it runs.
-        pid: its process.
-        nonce: tells it from any other.
-        state: `starting`, `working` or `stopping`.
-        up_s: for how long it has been running.
-        queues: their names.
-    """
-
-    host: str
-    pid: int
-    nonce: str
-    state: str
-    up_s: float
-    queues: tuple[str, ...]
 
 
 class Watch:
@@ -106,6 +90,8 @@ class Watch:
         self._server: asyncio.Server | None = None
         self._connections = Connections(self._answer)
         self._inode = 0
+        self._told: dict[str, int] = {}
+        self._told_s = 0.0
         self._text = ""
         self._text_at_s = float("-inf")
         self._scrape: asyncio.Task[None] | None = None
@@ -250,21 +236,26 @@ class Watch:
     # -- what is told to others
 
     def _records(self) -> dict[str, bytes]:
-        own = Self(
+        up_s = time.monotonic() - self._began_s
+        own = Own(
             host=socket.gethostname(),
             pid=os.getpid(),
             nonce=self._nonce,
             state=self._state,
-            up_s=time.monotonic() - self._began_s,
+            up_s=up_s,
             queues=tuple(self._bases),
+            round_trip_s=self._heartbeat.round_trip_s if self._heartbeat is not None else None,
         )
         sights, health = self._sights(), self._health()
         self._learn_names(sights)
-        round_trip_s = self._heartbeat.round_trip_s if self._heartbeat is not None else None
-        return {
-            self._bases[sight.queue]: record_of(own, sight, health[sight.queue], round_trip_s)
-            for sight in sights
-        }
+        passed_s, self._told_s = max(up_s - self._told_s, 0.001), up_s
+        records = {}
+        for sight in sights:
+            ends = sight.settled - self._told.get(sight.queue, 0)
+            record = record_of(own, sight, health[sight.queue], ends / passed_s)
+            records[self._bases[sight.queue]] = record
+        self._told = {sight.queue: sight.settled for sight in sights}
+        return records
 
     def _learn_names(self, sights: Iterable[Sight]) -> None:
         if self._metrics is not None:
