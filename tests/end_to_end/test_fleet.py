@@ -86,7 +86,7 @@ def test_a_heartbeat_appears_is_renewed_and_leaves_at_a_stop(redis_url, redis_cl
 def test_it_says_what_runs_and_that_it_stops(redis_url, redis_client):
     with Queue("seen", redis=redis_url) as queue, run(redis_url).ready() as toril:
         job = queue.add("nap", {"seconds": 30})
-        queue.add("x" * 5_000, {})
+        queue.add("x" * 4_000, {})
         until(lambda: (record(redis_client) or {}).get("running") == 1)
         until(lambda: record(redis_client)["settled"] == 1)
         (entry,) = record(redis_client)["jobs"]

@@ -74,7 +74,7 @@ def scraped(*events: ev.Event, scrape: Scrape = SCRAPE):
     metrics = Metrics({"images": frozenset({"optimize"})})
     for event in events:
         metrics.hear(event)
-    return read(metrics.text(scrape))
+    return read("".join(metrics.text(scrape)))
 
 
 IMAGES = labels(queue="images")
@@ -177,7 +177,7 @@ def test_names_that_others_chose_become_no_series():
 def test_labels_come_back_as_they_were(text):
     family = Family("m", "gauge", "Help with \\ and\nlines.", ("queue",), {(text,): 1.5})
 
-    assert read(written([family])) == {"m": {labels(queue=text): 1.5}}
+    assert read("".join(written([family]))) == {"m": {labels(queue=text): 1.5}}
 
 
 def test_a_value_on_a_bound_belongs_below_it():
@@ -185,7 +185,7 @@ def test_a_value_on_a_bound_belongs_below_it():
     for value in (1.0, 1.5, 2.0, 3.0):
         histogram.observe(value)
 
-    assert read(written([histogram]))["h_bucket"] == {
+    assert read("".join(written([histogram])))["h_bucket"] == {
         labels(le="1"): 1,
         labels(le="2"): 3,
         labels(le="+Inf"): 4,

@@ -89,15 +89,12 @@ class Histogram:
             yield _line(f"{self.name}_count", labels, below[-1])
 
 
-def written(families: Iterable[Family | Histogram]) -> str:
-    """The whole text; families without samples are left out."""
-    lines: list[str] = []
+def written(families: Iterable[Family | Histogram]) -> Iterator[str]:
+    """The text, family by family; those without samples are left out."""
     for family in families:
         if samples := list(family.samples()):
-            lines.append(f"# HELP {family.name} {_escaped(family.help)}")
-            lines.append(f"# TYPE {family.name} {family.kind}")
-            lines += samples
-    return "\n".join([*lines, ""])
+            head = f"# HELP {family.name} {_escaped(family.help)}"
+            yield "\n".join([head, f"# TYPE {family.name} {family.kind}", *samples, ""])
 
 
 def _line(name: str, labels: Iterable[tuple[str, str]], value: float) -> str:

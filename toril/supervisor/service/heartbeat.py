@@ -66,13 +66,14 @@ class Heartbeat:
         self._emit = emit
         self._now = asyncio.Event()
         self._slow = 0
-        self._is_refused = False
+        self._is_refused = self._is_over = False
         self._bases: tuple[str, ...] = ()
         self.round_trip_s: float | None = None
 
     async def run(self) -> None:
         """Beat."""
-        while True:
+        # Not `True`: before Python 3.12 redis-py's wait_for may swallow the cancellation.
+        while not self._is_over:
             self._now.clear()
             await self._beat()
             with suppress(TimeoutError):
@@ -81,6 +82,11 @@ class Heartbeat:
 
     def hurry(self) -> None:
         """Something changed that others should know: beat at once."""
+        self._now.set()
+
+    def end(self) -> None:
+        """Beat no more; whoever runs it cancels it, too."""
+        self._is_over = True
         self._now.set()
 
     async def leave(self) -> None:

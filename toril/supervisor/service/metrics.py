@@ -18,7 +18,7 @@ from toril.sandbox import proc
 from toril.supervisor.service.exposition import Family, Histogram, written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from toril.runtime.depth import Depth
     from toril.supervisor.health import Health
@@ -132,8 +132,8 @@ class Metrics:
         if note is not None:
             note(self, event)
 
-    def text(self, scrape: Scrape) -> str:
-        """Everything, in Prometheus' text format."""
+    def text(self, scrape: Scrape) -> Iterator[str]:
+        """Everything, in Prometheus' text format; a piece is some milliseconds' work at most."""
         self._begin_at_zero(scrape.sights)
         counted = (
             self.completed,

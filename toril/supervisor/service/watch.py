@@ -150,9 +150,12 @@ class Watch:
             self._server.close()
             self._connections.close()
             remove_path(self._address, self._inode)
-        for task in self._tasks:
+        if self._heartbeat is not None:
+            self._heartbeat.end()
+        tasks = [*self._tasks, *filter(None, [self._scrape])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._heartbeat is not None:
             await self._heartbeat.leave()
         if self._driver is not None:
@@ -217,7 +220,11 @@ class Watch:
             loop_lag_s=self._lag.worst_s,
             round_trip_s=heartbeat.round_trip_s if heartbeat is not None else None,
         )
-        self._text = self._metrics.text(scrape)
+        pieces = []
+        for piece in self._metrics.text(scrape):
+            pieces.append(piece)
+            await asyncio.sleep(0)  # With many queues and names the whole takes tens of ms.
+        self._text = "".join(pieces)
         self._text_at_s = asyncio.get_running_loop().time()
 
     async def _depths(self) -> dict[str, Depth]:
