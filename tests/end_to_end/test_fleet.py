@@ -12,7 +12,8 @@ import subprocess
 import sys
 import termios
 import time
-from contextlib import suppress
+from argparse import Namespace
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,7 +24,8 @@ from tests.support.toril import ROOT, TorilRun
 from tests.support.waiting import until
 from toril import Queue
 from toril.cli.fleet import FleetStatus
-from toril.runtime.drivers import AsyncDriver
+from toril.cli.status import seen
+from toril.runtime.drivers import AsyncDriver, BlockingDriver
 from toril.supervisor.service import heartbeat
 from toril.supervisor.service.heartbeat import SLOW_TIMES, Heartbeat
 
@@ -37,7 +39,7 @@ INDEX = "bull:seen:toril:fleet"
 
 
 def run(url: str, *flags: str, queue: str = "seen", beat_s: float = 0.3) -> TorilRun:
-    words = ("--concurrency", "2", *flags)
+    words = ("--concurrency", "2", "--level", "process", *flags)
     environ = {"OBSERVED_BEAT_S": str(beat_s)}
     return TorilRun(queue, PROCESSORS, url, *words, command=OBSERVED, environ=environ)
 
@@ -56,9 +58,10 @@ def show(verb: str, url: str, *words: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def status(url: str, *words: str) -> FleetStatus:
-    """What `--json` says, held against its schema: nothing missing, nothing unknown."""
-    return msgspec.json.decode(show("status", url, "--json", *words)[1], type=FleetStatus)
+def status(url: str, *queues: str) -> FleetStatus:
+    """What everybody says of these queues, or of all."""
+    with closing(BlockingDriver(url)) as driver:
+        return driver.run(seen(Namespace(queue=list(queues), here=False, prefix="bull")))
 
 
 def record(client: redis.Redis) -> dict | None:
@@ -167,7 +170,11 @@ def test_status_knows_the_whole_fleet_without_being_told_its_queues(redis_url):
         code, text = show("status", redis_url)
         assert code == 0
         assert text.count("working") == 3
-        assert len(status(redis_url, "--queue", "seen", "--here").supervisors) == 2
+        code, text = show("status", redis_url, "--json", "--queue", "seen", "--here")
+        assert code == 0
+        # Held against its schema: nothing missing, nothing unknown.
+        assert len(msgspec.json.decode(text, type=FleetStatus).supervisors) == 2
+        assert len(status(redis_url, "seen").supervisors) == 2
         assert show("status", redis_url, "--queue", "unheard-of")[0] == os.EX_UNAVAILABLE
 
 
@@ -185,7 +192,7 @@ def test_who_was_not_heard_of_lately_or_complains_makes_the_exit_code_1(redis_ur
     assert code == 1
     assert "h 1: not heard of for 2" in text
     assert "h 2: seen: Redis last answered" in text
-    assert [s.is_healthy for s in status(redis_url, "--queue", "seen").supervisors] == [
+    assert [s.is_healthy for s in status(redis_url, "seen").supervisors] == [
         False,
         False,
         True,
@@ -203,7 +210,7 @@ def test_foreign_records_spoil_nothing(redis_url, redis_client):
     good = {"host": "h\x1b[2J[red]", "pid": 7, "nonce": "d", "queue": "seen", "later": {"x": 1}}
     redis_client.zadd(INDEX, {"d": time.time() * 1000})
     redis_client.set(f"{INDEX}:d", json.dumps(good))
-    (only,) = status(redis_url, "--queue", "seen").supervisors
+    (only,) = status(redis_url, "seen").supervisors
     assert only.pid == 7
     code, text = show("status", redis_url, "--queue", "seen")
     assert code == 0

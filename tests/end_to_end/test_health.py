@@ -26,7 +26,7 @@ WATCHED = labels(queue="watched")
 
 def run(url: str, *flags: str, listen: str = "127.0.0.1:0", **environ: str) -> TorilRun:
     environ = {"OBSERVED_HEALTH": listen, "OBSERVED_POLL_MS": "300", **environ}
-    words = ("--concurrency", "2", *flags)
+    words = ("--concurrency", "2", "--level", "process", *flags)
     return TorilRun("watched", PROCESSORS, url, *words, command=OBSERVED, environ=environ)
 
 
@@ -181,6 +181,7 @@ def shared_run(session_servers):
         yield toril
 
 
+@pytest.mark.slow
 def test_a_slow_connection_ends_by_itself(shared_run):
     with connected(address_of(shared_run), 20) as one:
         one.sendall(b"GET /li")
