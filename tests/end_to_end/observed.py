@@ -1,8 +1,7 @@
-"""`toril run` whose health endpoint, heartbeat and patience are set by variables of the tests.
+"""`toril run` whose heartbeat and patience are set by variables of the tests.
 
-OBSERVED_HEALTH: address to listen on. OBSERVED_POLL_MS: longest wait of the worker for a wake-up,
-and with it the time after which a silent Redis is complained of. OBSERVED_BEAT_S: between beats;
-their records live ten times as long.
+OBSERVED_POLL_MS: longest wait of the worker for a wake-up, and with it the time after which a
+silent Redis is complained of. OBSERVED_BEAT_S: between beats; their records live ten times as long.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from toril.supervisor import run
-from toril.supervisor.cli import main
+from toril.cli import run
+from toril.cli.main import main
 from toril.supervisor.service import heartbeat
 
 real = run.settings_of
@@ -21,8 +20,7 @@ def settings_of(options):
     settings = real(options)
     poll_ms = int(os.environ.get("OBSERVED_POLL_MS", "5000"))
     queues = tuple(dataclasses.replace(q, poll_ms=poll_ms) for q in settings.queues)
-    listen = os.environ.get("OBSERVED_HEALTH")
-    return dataclasses.replace(settings, queues=queues, health_listen=listen)
+    return dataclasses.replace(settings, queues=queues)
 
 
 if __name__ == "__main__":

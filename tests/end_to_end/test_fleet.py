@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 PROCESSORS = "tests.end_to_end.processors:processors"
 OBSERVED = ("-m", "tests.end_to_end.observed", "run")
-SHOWING = [sys.executable, "-m", "tests.end_to_end.showing"]
+TORIL = [sys.executable, "-m", "toril"]
 INDEX = "bull:seen:toril:fleet"
 
 
@@ -47,7 +47,7 @@ def run(url: str, *flags: str, queue: str = "seen", beat_s: float = 0.3) -> Tori
 def show(verb: str, url: str, *words: str) -> tuple[int, str]:
     """Exit code and standard output."""
     done = subprocess.run(
-        [*SHOWING, verb, "--redis", url, *words],
+        [*TORIL, verb, "--redis", url, *words],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -61,7 +61,7 @@ def show(verb: str, url: str, *words: str) -> tuple[int, str]:
 def status(url: str, *queues: str) -> FleetStatus:
     """What everybody says of these queues, or of all."""
     with closing(BlockingDriver(url)) as driver:
-        return driver.run(seen(Namespace(queue=list(queues), here=False, prefix="bull")))
+        return driver.run(seen(Namespace(queue=list(queues), here=False), "bull"))
 
 
 def record(client: redis.Redis) -> dict | None:
@@ -241,7 +241,7 @@ class Terminal:
         self.before = termios.tcgetattr(theirs)
         self.seen = b""
         self.process = subprocess.Popen(
-            tied([*SHOWING, *words]),
+            tied([*TORIL, *words]),
             cwd=ROOT,
             stdin=theirs,
             stdout=theirs,

@@ -25,8 +25,8 @@ WATCHED = labels(queue="watched")
 
 
 def run(url: str, *flags: str, listen: str = "127.0.0.1:0", **environ: str) -> TorilRun:
-    environ = {"OBSERVED_HEALTH": listen, "OBSERVED_POLL_MS": "300", **environ}
-    words = ("--concurrency", "2", "--level", "process", *flags)
+    environ = {"OBSERVED_POLL_MS": "300", **environ}
+    words = ("--concurrency", "2", "--level", "process", "--health", listen, *flags)
     return TorilRun("watched", PROCESSORS, url, *words, command=OBSERVED, environ=environ)
 
 
@@ -109,8 +109,9 @@ def test_redis_away_is_no_reason_to_restart_and_no_time_for_work(private_server)
 
 def test_not_ready_before_the_children_are_and_while_it_stops(redis_url, queue, tmp_path):
     (tmp_path / "slowly.py").write_text("import time\ntime.sleep(1)\ndef slowly(job): ...\n")
-    environ = {"OBSERVED_HEALTH": "127.0.0.1:0", "PYTHONPATH": str(tmp_path)}
-    with TorilRun("slow", "slowly:slowly", redis_url, command=OBSERVED, environ=environ) as toril:
+    environ = {"PYTHONPATH": str(tmp_path), "TORIL_HEALTH__LISTEN": "127.0.0.1:0"}
+    flags = ("--level", "process")
+    with TorilRun("slow", "slowly:slowly", redis_url, *flags, environ=environ) as toril:
         address = address_of(toril)
         assert ask(address, "/readyz") == (503, "starting\n")
         assert ask(address, "/livez") == (200, "ok\n")
@@ -175,9 +176,9 @@ def test_head_has_no_body(shared_run):
 
 @pytest.fixture(scope="module")
 def shared_run(session_servers):
-    environ = {"OBSERVED_HEALTH": "127.0.0.1:0"}
     url = session_servers("valkey").url
-    with TorilRun("idle", PROCESSORS, url, command=OBSERVED, environ=environ).ready() as toril:
+    flags = ("--health", "127.0.0.1:0", "--level", "process")
+    with TorilRun("idle", PROCESSORS, url, *flags).ready() as toril:
         yield toril
 
 

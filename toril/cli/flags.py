@@ -75,6 +75,7 @@ TOP_FLAGS = (
     Flag("--redis", ("redis",), "URL", "server, or `embedded`; default: TORIL_REDIS_URL"),
     Flag("--prefix", ("prefix",), "PREFIX", "key prefix (default: bull)"),
     Flag("--drain-timeout", ("drain_timeout",), "T", "for running jobs at stop; default: 30s"),
+    Flag("--health", ("health", "listen"), "ADDRESS", "for probes, such as 127.0.0.1:9464"),
     Flag("--name", ("name",), "NAME", "of this worker; default: host and process id"),
 )
 

@@ -23,6 +23,8 @@ _VERBS = {
     "demo": "toril.demo.main",
     "doctor": "toril.cli.doctor",
     "jobs": "toril.cli.jobs",
+    "status": "toril.cli.status",
+    "top": "toril.cli.top",
     "embedded": "toril.cli.embedded",
 }
 

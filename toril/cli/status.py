@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from toril.cli.fleet import FleetStatus, find_queues, look
+from toril.cli.sources import server_of
 from toril.runtime.drivers import BlockingDriver
-from toril.supervisor.run import redis_url
 from toril.units import format_bytes, format_ms
 
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ NOBODY = "no supervisor was heard of in the last 30 s"
 
 def main(options: argparse.Namespace) -> int:
     """Show the fleet once: 0 all are well, 1 somebody is not, 69 there is nobody."""
-    with closing(BlockingDriver(redis_url(options))) as driver:
-        found = driver.run(seen(options))
+    server = server_of(options)
+    with closing(BlockingDriver(server.url)) as driver:
+        found = driver.run(seen(options, server.prefix))
     if options.json:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
@@ -50,11 +51,11 @@ def console() -> Console:
     return Console(highlight=False, width=width)
 
 
-def seen(options: argparse.Namespace) -> Program[FleetStatus]:
-    """What a command line asks for: `queue` names, `here`, `prefix`."""
-    queues = yield from find_queues(options.prefix, options.queue)
+def seen(options: argparse.Namespace, prefix: str) -> Program[FleetStatus]:
+    """What a command line asks for: `queue` names, and `here`."""
+    queues = yield from find_queues(prefix, options.queue)
     host = socket.gethostname() if options.here else None
-    return (yield from look(options.prefix, queues, host))
+    return (yield from look(prefix, queues, host))
 
 
 def exit_code(found: FleetStatus) -> int:

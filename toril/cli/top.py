@@ -18,12 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from toril.cli.fleet import FleetStatus, find_queues
+from toril.cli.sources import server_of
 from toril.cli.status import NOBODY, complaints, console, exit_code, plain, seen, supervisors_table
 from toril.errors import RedisUnavailable
 from toril.runtime.depth import Depth, depth
 from toril.runtime.drivers import BlockingDriver
 from toril.runtime.keys import key_base
-from toril.supervisor.run import redis_url
 from toril.units import format_ms
 
 if TYPE_CHECKING:
@@ -60,10 +60,11 @@ class Snapshot:
 
 def main(options: argparse.Namespace) -> int:
     """Watch; where standard output is no terminal, print one snapshot."""
-    with closing(BlockingDriver(redis_url(options))) as driver:
+    server = server_of(options)
+    with closing(BlockingDriver(server.url)) as driver:
 
         def take() -> Snapshot:
-            return driver.run(snapshot(options))
+            return driver.run(snapshot(options, server.prefix))
 
         screen = console()
         if screen.is_terminal and sys.stdin.isatty():
@@ -73,14 +74,14 @@ def main(options: argparse.Namespace) -> int:
         return exit_code(taken.found)
 
 
-def snapshot(options: argparse.Namespace) -> Program[Snapshot]:
+def snapshot(options: argparse.Namespace, prefix: str) -> Program[Snapshot]:
     """Read everything that is shown."""
-    found = yield from seen(options)
+    found = yield from seen(options, prefix)
     worked = {queue.name for one in found.supervisors for queue in one.queues}
-    named = yield from find_queues(options.prefix, options.queue or sorted(worked) or ())
+    named = yield from find_queues(prefix, options.queue or sorted(worked) or ())
     depths = {}
     for queue in named:
-        depths[queue] = yield from depth(key_base(options.prefix, queue))
+        depths[queue] = yield from depth(key_base(prefix, queue))
     return Snapshot(found, depths)
 
 

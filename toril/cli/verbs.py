@@ -131,4 +131,43 @@ def _add_jobs(verbs: Verbs) -> None:
     add_server_flags(jobs)
 
 
-_VERBS = (_add_run, _add_config, _add_add, _add_jobs, _add_doctor, _add_demo, _add_embedded)
+def _add_status(verbs: Verbs) -> None:
+    status = verbs.add_parser(
+        "status",
+        help="show the supervisors there are, and what is wrong with them",
+        description="Exit codes: 0 all are well, 1 somebody is not, 69 there is nobody.",
+        epilog="example: toril status --here --json",
+    )
+    _add_fleet(status)
+    status.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_top(verbs: Verbs) -> None:
+    top = verbs.add_parser(
+        "top",
+        help="watch supervisors, queues and running jobs; q leaves",
+        description="Without a terminal it prints one snapshot.",
+        epilog="example: toril top --queue images",
+    )
+    _add_fleet(top)
+
+
+def _add_fleet(verb: Parser) -> None:
+    """Which supervisors."""
+    add = verb.add_argument
+    add("--queue", action="append", default=[], metavar="NAME", help="default: all that are worked")
+    add("--here", action="store_true", help="only this host's supervisors")
+    add_server_flags(verb)
+
+
+_VERBS = (
+    _add_run,
+    _add_config,
+    _add_add,
+    _add_jobs,
+    _add_status,
+    _add_top,
+    _add_doctor,
+    _add_demo,
+    _add_embedded,
+)

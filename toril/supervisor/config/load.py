@@ -111,7 +111,9 @@ def load(sources: Sources) -> Loaded:
             "no queue is named; expected --queue and --processor, or [queues.NAME] in a file"
         )
     refuse(problems)
-    top = table.given("redis", "redis_password_file", _QUEUES)
+    top = table.given("redis", "redis_password_file", "health", _QUEUES)
+    if table.health is not None:
+        top |= table.health.given()
     try:
         settings = Settings(redis=url_of(url), queues=tuple(queues), **top)
     except InvalidInput as error:

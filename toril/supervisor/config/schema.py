@@ -110,6 +110,12 @@ class QueueTable(Table):
     sandbox: SandboxTable = unset()
 
 
+class HealthTable(Table):
+    """`health`: probes and metrics."""
+
+    health_listen: Text = unset("listen", "HOST:PORT or unix:PATH for probes and metrics")
+
+
 class ConfigTable(Table):
     """The whole file."""
 
@@ -118,4 +124,5 @@ class ConfigTable(Table):
     prefix: Text = unset(text="of the keys in Redis")
     worker_name: Text = unset("name", "of this worker, for BullMQ's list of workers")
     drain_timeout_ms: Ms = unset("drain_timeout", "for running jobs at a stop")
+    health: HealthTable = unset()
     queues: dict[str, QueueTable] = Field(default_factory=dict, description="by name")

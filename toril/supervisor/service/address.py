@@ -87,8 +87,8 @@ def listening_socket(address: Address) -> socket.socket:
     except OSError as error:
         why = error.strerror or str(error)
         raise InvalidOption(
-            f"health_listen is {str(address)!r}, which cannot be listened on: {why}; expected an "
-            "address of this host that nobody else uses"
+            f"health address {str(address)!r} cannot be listened on: {why}; expected an address of "
+            "this host that nobody else uses"
         ) from None
 
 
