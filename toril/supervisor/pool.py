@@ -153,13 +153,8 @@ class Pool:
         return self._zygote.missing if self._zygote is not None else ()
 
     @property
-    def children(self) -> tuple[Child, ...]:
-        """All of them, those that come and those that go included."""
-        return tuple(self._children)
-
-    @property
     def zygote_pid(self) -> int | None:
-        """The zygote's process id while there is one."""
+        """The process that new children come from, while there is one."""
         return self._zygote.pid if self._zygote is not None else None
 
     @property

@@ -33,8 +33,8 @@ from toril.supervisor.reloading import rehearse
 from toril.supervisor.reports import Reports
 from toril.supervisor.scaling import Scaling
 from toril.supervisor.settlements import Settlements
-from toril.supervisor.stage import Stage
 from toril.supervisor.sight import sight_of
+from toril.supervisor.stage import Stage
 from toril.supervisor.troubles import Troubles
 from toril.supervisor.upkeep import Upkeep
 
