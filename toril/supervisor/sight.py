@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from toril.runtime.lock import RENEWALS_PER_LOCK
 from toril.sandbox.states import State
+from toril.supervisor.health import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from toril.runtime.lock import LockKeeper
+    from toril.runtime.store import Store
     from toril.supervisor.attempts import Attempts
+    from toril.supervisor.intake import Intake
     from toril.supervisor.settings import QueueSettings
     from toril.supervisor.settlements import Settlements
 
@@ -110,4 +115,20 @@ def sight_of(
         lock_margin_s=keeper.margin_s,
         ends=attempts.pool.ends,
         names=attempts.pool.names,
+    )
+
+
+def vitals_of(
+    queue: QueueSettings, store: Store, intake: Intake, attempts: Attempts, turned_s: float
+) -> Vitals:
+    """What a worker with these parts knows of its own health."""
+    return Vitals(
+        now_s=asyncio.get_running_loop().time(),
+        turned_s=turned_s,
+        answered_s=store.answered_s,
+        claimed_s=intake.answered_s,
+        could_claim_s=intake.open_since_s,
+        unavailable_s=attempts.unavailable_since_s,
+        poll_s=queue.poll_ms / 1000,
+        quiet_s=max(queue.poll_ms, queue.lock_ms / RENEWALS_PER_LOCK) / 1000,
     )

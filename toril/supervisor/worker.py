@@ -17,7 +17,7 @@ from toril import events as ev
 from toril.call import Outcome, Verdict
 from toril.errors import RedisUnavailable, TorilError
 from toril.runtime.claim import Claimed, ClaimRequest
-from toril.runtime.lock import RENEWALS_PER_LOCK, LockKeeper
+from toril.runtime.lock import LockKeeper
 from toril.runtime.store import Store
 from toril.supervisor import dump
 from toril.supervisor.asks import Asks
@@ -25,7 +25,7 @@ from toril.supervisor.attempts import Attempts
 from toril.supervisor.beside import Beside
 from toril.supervisor.calls import policy_of
 from toril.supervisor.follow_ups import FollowUps
-from toril.supervisor.health import Vitals, examine
+from toril.supervisor.health import examine
 from toril.supervisor.intake import Intake
 from toril.supervisor.listeners import Listeners
 from toril.supervisor.recovery import reach_again, renew_if_late
@@ -33,7 +33,7 @@ from toril.supervisor.reloading import rehearse
 from toril.supervisor.reports import Reports
 from toril.supervisor.scaling import Scaling
 from toril.supervisor.settlements import Settlements
-from toril.supervisor.sight import sight_of
+from toril.supervisor.sight import sight_of, vitals_of
 from toril.supervisor.stage import Stage
 from toril.supervisor.troubles import Troubles
 from toril.supervisor.upkeep import Upkeep
@@ -125,16 +125,7 @@ class Worker:
         Args:
             turned_s: when the loop last turned, on its own clock.
         """
-        vitals = Vitals(
-            now_s=asyncio.get_running_loop().time(),
-            turned_s=turned_s,
-            answered_s=self._store.answered_s,
-            claimed_s=self._intake.answered_s,
-            could_claim_s=self._intake.open_since_s,
-            unavailable_s=self._attempts.unavailable_since_s,
-            poll_s=self.queue.poll_ms / 1000,
-            quiet_s=max(self.queue.poll_ms, self.queue.lock_ms / RENEWALS_PER_LOCK) / 1000,
-        )
+        vitals = vitals_of(self.queue, self._store, self._intake, self._attempts, turned_s)
         dropped = 0 if self._listeners is None else self._listeners.dropped
         return replace(examine(vitals), dropped_events=dropped, is_quiet=self.is_quiet)
 
