@@ -167,7 +167,8 @@ async def test_signals_during_progress_tear_no_frame(times):
                 interrupt()
 
         def interrupt():
-            child.process.channel.send(FrameType.CANCEL, 1, b'{"reason": "interrupted"}')
+            sequence = child._attempt.sequence
+            child.process.channel.send(FrameType.CANCEL, sequence, b'{"reason": "interrupted"}')
             child.process.signal(signal.SIGTERM)
 
         p.on_log = on_log
