@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from toril.runtime.dialog import Program, plain
+from toril.runtime.dialog import Program, call, plain
+from toril.runtime.limiter import RateLimit, offer_limit
 from toril.runtime.numbers import stored_number, whole
 from toril.units import duration_ms
 
@@ -73,6 +74,11 @@ def get_global_rate_limit(base: str) -> Program[GlobalRateLimit | None]:
 def remove_global_rate_limit(base: str) -> Program[None]:
     """Take BullMQ's rate limit away."""
     yield from plain(("HDEL", f"{base}meta", "max", "duration"))
+
+
+def get_rate_limit(base: str) -> Program[RateLimit | None]:
+    """Toril's own limit of the queue, as `set_rate_limit` sets it; None without one."""
+    return (yield from call(offer_limit(base, None)))
 
 
 def rate_limit(base: str, duration: str | timedelta) -> Program[None]:
