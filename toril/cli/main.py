@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
+from toril.cli.parser import UsageError
 from toril.cli.verbs import parser
 from toril.errors import InvalidInput, TorilError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
 _VERBS = {
@@ -22,11 +25,15 @@ _VERBS = {
     "add": "toril.cli.add",
     "demo": "toril.demo.main",
     "doctor": "toril.cli.doctor",
-    "jobs": "toril.cli.jobs",
+    "jobs": "toril.cli.jobs.main",
+    "queue": "toril.cli.queue.main",
     "status": "toril.cli.status",
     "top": "toril.cli.top",
     "embedded": "toril.cli.embedded",
 }
+
+
+_PIPE_GONE = 128 + signal.SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,13 +45,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     verb = importlib.import_module(_VERBS[options.verb])
     try:
-        return int(verb.main(options))
+        code = int(verb.main(options))
+        sys.stdout.flush()
+    except UsageError as error:
+        return _say(_words(options), str(error), os.EX_USAGE)
+    except BrokenPipeError:
+        # Whoever read the output has enough; the interpreter's own flush must not find the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_GONE
     except InvalidInput as error:
-        return _say(options.verb, str(error), os.EX_CONFIG)
+        return _say(_words(options), str(error), os.EX_CONFIG)
     except TorilError as error:
-        return _say(options.verb, str(error), os.EX_UNAVAILABLE)
+        return _say(_words(options), str(error), os.EX_UNAVAILABLE)
     except KeyboardInterrupt:
         return 130
+    return code
+
+
+def _words(options: argparse.Namespace) -> str:
+    return " ".join(filter(None, (options.verb, getattr(options, "action", ""))))
 
 
 def _say(verb: str, message: str, code: int) -> int:

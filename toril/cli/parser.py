@@ -5,12 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    Verbs = argparse._SubParsersAction["Parser"]  # noqa: SLF001 - it has no public name
 
 REDIS_HELP = (
     "redis://, rediss:// or unix:// URL, or `embedded`; a password belongs into TORIL_REDIS_URL, "
     "command lines are public"
 )
+
+
+class UsageError(Exception):
+    """A command line that does not say enough, or says too much."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,3 +45,46 @@ def add_server_flags(parser: Parser) -> None:
     add("--redis", metavar="URL", help=f"{REDIS_HELP}; default: TORIL_REDIS_URL, then the file's")
     add("--prefix", help="key prefix; default: the file's, then bull")
     add("--config", metavar="FILE", help="default: toril.toml or pyproject.toml, if it is there")
+
+
+def add_bulk_flags(parser: Parser) -> None:
+    """For what changes many jobs."""
+    add = parser.add_argument
+    add("--dry-run", action="store_true", help="change nothing; tell how many, and some of them")
+    add("--yes", action="store_true", help="do not ask; needed where there is no terminal")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a verb can do.
+
+    Attributes:
+        name: its word.
+        help: one line.
+        example: the words behind `toril VERB`.
+        add_to: adds its arguments.
+    """
+
+    name: str
+    help: str
+    example: str
+    add_to: Callable[[Parser], None]
+
+
+class Actions:
+    """Gives a verb its actions, each with a parser and an example of its own."""
+
+    def __init__(self, verb: Parser) -> None:
+        self._verb = verb
+        self._actions = verb.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def add_all(self, actions: Iterable[Action]) -> None:
+        """Let the verb know them."""
+        for action in actions:
+            parser = self._actions.add_parser(
+                action.name,
+                help=action.help,
+                description=f"{action.help[0].upper()}{action.help[1:]}.",
+                epilog=f"example: {self._verb.prog} {action.example}",
+            )
+            action.add_to(parser)

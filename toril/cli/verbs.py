@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from toril import __version__
 from toril.cli.flags import QUEUE_FLAGS, TOP_FLAGS
+from toril.cli.jobs.verb import add_jobs
 from toril.cli.parser import Parser, add_server_flags
+from toril.cli.queue.verb import add_queue
 
 if TYPE_CHECKING:
-    import argparse
-
-    Verbs = argparse._SubParsersAction[Parser]  # noqa: SLF001 - it has no public name
+    from toril.cli.parser import Verbs
 
 
 def parser() -> Parser:
@@ -93,6 +93,7 @@ def _add_demo(verbs: Verbs) -> None:
     demo = verbs.add_parser(
         "demo",
         help="show and prove what this does, on an embedded server, in under 30 s",
+        epilog="example: toril demo",
     )
     demo.add_argument("--json", action="store_true", help="the promises as JSON on standard output")
 
@@ -111,24 +112,9 @@ def _add_embedded(verbs: Verbs) -> None:
         "embedded",
         help="tell of the embedded server, or stop it",
         description="The server that `--redis embedded` starts goes on when toril has ended.",
+        epilog="example: toril embedded status",
     )
     embedded.add_argument("action", choices=("status", "stop"), metavar="status|stop")
-
-
-def _add_jobs(verbs: Verbs) -> None:
-    jobs = verbs.add_parser(
-        "jobs",
-        help="look at one job, cancel it, see where it stands",
-        description="show: state, counters and every attempt. cancel: end it, waiting or running. "
-        "stack: the Python stack of a running job.",
-        epilog="example: toril jobs show 17 --queue images",
-    )
-    add = jobs.add_argument
-    add("action", choices=("show", "cancel", "stack"), metavar="show|cancel|stack")
-    add("id", metavar="ID")
-    add("--queue", required=True, metavar="NAME")
-    add("--json", action="store_true", help="as JSON")
-    add_server_flags(jobs)
 
 
 def _add_status(verbs: Verbs) -> None:
@@ -164,7 +150,8 @@ _VERBS = (
     _add_run,
     _add_config,
     _add_add,
-    _add_jobs,
+    add_jobs,
+    add_queue,
     _add_status,
     _add_top,
     _add_doctor,

@@ -1,0 +1,1 @@
+"""`toril jobs`: looking at jobs and acting on them, one by id or many by filter."""

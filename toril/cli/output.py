@@ -1,0 +1,99 @@
+"""What commands write: data to standard output, as text for people or as JSON; words to stderr.
+
+A change must keep: text of others (names, errors, ids) never reaches a terminal as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_CELL = 60
+"""Longest cell of a table but the last; chosen: a line per job stays readable."""
+
+_CONTROLS = {
+    code: repr(chr(code))[1:-1]
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000))
+}
+# Bidirectional overrides reorder what stands around them on the terminal.
+_CONTROLS |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+
+
+def visible(text: str) -> str:
+    """Text of others on one line, with everything visible that ends lines or steers terminals."""
+    return text.translate(_CONTROLS)
+
+
+def visible_lines(text: str) -> str:
+    """The same for text of many lines."""
+    return "\n".join(visible(line) for line in text.rstrip("\n").split("\n"))
+
+
+def put(text: str) -> None:
+    """A line of data for people."""
+    sys.stdout.write(text + "\n")
+
+
+def put_json(record: Any) -> None:
+    """A record as one line of JSON; ASCII, which no terminal obeys."""
+    sys.stdout.write(json.dumps(_plain(record), default=_plain) + "\n")
+
+
+def say(text: str) -> None:
+    """A line about the data."""
+    sys.stderr.write(visible_lines(text) + "\n")
+
+
+def time_of(ms: int | None) -> str:
+    """Epoch milliseconds as ISO 8601 in UTC, or `?`."""
+    try:
+        moment = None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):  # Another program's number.
+        moment = None
+    return "?" if moment is None else moment.isoformat(timespec="milliseconds")
+
+
+class Table:
+    """Rows as aligned text; widths grow with what has come, so that rows need not be held.
+
+    Args:
+        columns: their names.
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns = columns
+        self._widths = [len(name) for name in columns]
+        self._has_head = False
+
+    def add(self, rows: Sequence[Sequence[str]]) -> None:
+        """Write some rows, below a head the first time."""
+        shown = [[visible(cell) for cell in row] for row in rows]
+        shown = [[*(_cut(cell) for cell in row[:-1]), row[-1]] for row in shown]
+        for row in shown:
+            self._widths = [max(*pair) for pair in zip(self._widths, map(len, row), strict=True)]
+        if not self._has_head:
+            self._has_head = True
+            shown.insert(0, list(self._columns))
+        for row in shown:
+            cells = zip(row, self._widths, strict=True)
+            put("  ".join(cell.ljust(width) for cell, width in cells).rstrip())
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= MAX_CELL else cell[: MAX_CELL - 1] + "…"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return value if isinstance(value, dict) else str(value)
