@@ -29,6 +29,8 @@ _VERBS = {
     "queue": "toril.cli.queue.main",
     "status": "toril.cli.status",
     "top": "toril.cli.top",
+    "check": "toril.cli.check.main",
+    "completion": "toril.cli.completion",
     "embedded": "toril.cli.embedded",
 }
 

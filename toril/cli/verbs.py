@@ -146,8 +146,31 @@ def _add_fleet(verb: Parser) -> None:
     add_server_flags(verb)
 
 
+def _add_check(verbs: Verbs) -> None:
+    check = verbs.add_parser(
+        "check",
+        help="judge configuration, processors and server before anything is started",
+        description="Everything that is wrong with the configuration, with the imports of its "
+        "processors and with the server, each with its remedy. Nothing is started.",
+        epilog="example: toril check --config toril.toml",
+    )
+    _add_configuration(check)
+    check.add_argument("--json", action="store_true", help="as JSON, a line for each finding")
+
+
+def _add_completion(verbs: Verbs) -> None:
+    completion = verbs.add_parser(
+        "completion",
+        help="print what a shell needs to complete toril's words",
+        epilog='example: source <(toril completion bash); eval "$(toril completion zsh)"; '
+        "toril completion fish | source",
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="bash|zsh|fish")
+
+
 _VERBS = (
     _add_run,
+    _add_check,
     _add_config,
     _add_add,
     add_jobs,
@@ -157,4 +180,5 @@ _VERBS = (
     _add_doctor,
     _add_demo,
     _add_embedded,
+    _add_completion,
 )

@@ -1,0 +1,1 @@
+"""`toril check`: configuration, imports and server, judged before anything is started."""
