@@ -1,4 +1,4 @@
-"""`toril check`: everything that is wrong at once, each with its remedy; nothing is started."""
+"""`toril check`: everything that is wrong at once, each with its remedy; no job is taken."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_server_that_is_not_there_is_69(toril):
         *("--redis", "redis://127.0.0.1:1"),
     )
     assert said.code == 69
-    assert "ERROR    reachable: " in said.out
+    assert "ERROR    answers: " in said.out
     assert "127.0.0.1:1" in said.out
 
 

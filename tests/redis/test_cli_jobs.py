@@ -181,6 +181,29 @@ def test_a_dry_run_tells_count_and_sample_and_changes_nothing(toril, queue, redi
     assert queue.counts()["failed"] == 7
 
 
+def test_named_jobs_can_be_looked_at_before(toril, queue):
+    queue.add("a", delay="1h")
+    words = ("jobs", "promote", "1", "nobody", "--queue", "q", "--dry-run", "--json")
+    (found,) = toril(*words).records("jobs --dry-run")
+    assert (found["count"], [one["id"] for one in found["sample"]]) == (1, ["1"])
+    assert queue.counts()["delayed"] == 1
+
+
+def test_what_was_done_is_told_when_it_is_broken_off(toril, queue, monkeypatch):
+    queue.add_bulk(NewJob("a") for _ in range(3))
+    cancel = Queue.cancel
+
+    def until_somebody_has_enough(self, job_id):
+        if job_id == "2":
+            raise KeyboardInterrupt
+        return cancel(self, job_id)
+
+    monkeypatch.setattr(Queue, "cancel", until_somebody_has_enough)
+    said = toril("jobs", "cancel", "--queue", "q", "--all", "--yes")
+    assert said.code == 130
+    assert "1 cancelled" in said.err
+
+
 def test_many_are_changed_without_a_terminal_only_with_yes(toril, queue, redis_client):
     fail(queue, redis_client, 3)
     said = toril("jobs", "retry", "--queue", "q", "--all")

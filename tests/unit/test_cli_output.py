@@ -8,6 +8,7 @@ import pytest
 
 from toril.cli.output import Table, put_json, time_of, visible, visible_lines
 from toril.cli.records import LogLine
+from toril.errors import InvalidJobData
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,19 @@ def test_json_is_one_line_of_ascii(capsys):
     assert out.isascii()
     assert out.count("\n") == 1
     assert json.loads(out) == {"number": 0, "line": "ü\n\u2028\x1b"}
+
+
+def test_json_is_json_whatever_another_program_stored(capsys):
+    put_json({"data": [float("nan"), float("inf"), "NaN"]})
+    out = capsys.readouterr().out
+    assert json.loads(out, parse_constant=pytest.fail) == {"data": ["NaN", "Infinity", "NaN"]}
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(InvalidJobData, match="nested"):
+        put_json({"data": deep})
+    while deep:
+        deep = deep.pop()
 
 
 @pytest.mark.parametrize("ms", [None, 10**18, -(10**18)])

@@ -56,12 +56,13 @@ def places(of: argparse.ArgumentParser, path: str = "") -> Iterator[Place]:
 
 
 def _bash(found: list[Place]) -> str:
-    rows = "".join(f'    "{one.path}") words="{" ".join(one.words)}" ;;\n' for one in found)
-    return _BASH.replace("@ROWS@", rows)
+    rows = (f'    "{one.path}") offered="{" ".join(one.words)}" ;;\n' for one in found)
+    return _BASH.replace("@ROWS@", "".join(rows))
 
 
 def _zsh(found: list[Place]) -> str:
-    return "autoload -U +X bashcompinit && bashcompinit\n" + _bash(found)
+    rows = (f'    "{one.path}") offered=({" ".join(one.words)}) ;;\n' for one in found)
+    return _ZSH.replace("@ROWS@", "".join(rows))
 
 
 def _fish(found: list[Place]) -> str:
@@ -85,24 +86,50 @@ def _quoted(text: str) -> str:
     return f"'{plain}'"
 
 
-_BASH = """\
-_toril() {
-    local path="" word words="" current="${COMP_WORDS[COMP_CWORD]}"
-    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-        case "$word" in
-            -*) break ;;
-            *) _toril_words "${path:+$path }$word" || break; path="${path:+$path }$word" ;;
-        esac
-    done
-    _toril_words "$path"
-    COMPREPLY=($(compgen -W "$words" -- "$current"))
-}
+_WORDS = """\
 _toril_words() {
     case "$1" in
 @ROWS@    *) return 1 ;;
     esac
 }
-complete -o default -F _toril toril
 """
+
+_BASH = (
+    """\
+_toril() {
+    local place="" word offered="" current="${COMP_WORDS[COMP_CWORD]}"
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case "$word" in -*) break ;; esac
+        _toril_words "${place:+$place }$word" || break
+        place="${place:+$place }$word"
+    done
+    _toril_words "$place"
+    COMPREPLY=($(compgen -W "$offered" -- "$current"))
+}
+"""
+    + _WORDS
+    + "complete -o default -F _toril toril\n"
+)
+
+_ZSH = (
+    """\
+_toril() {
+    local place="" word
+    local -a offered
+    for word in "${(@)words[2,CURRENT-1]}"; do
+        case "$word" in -*) break ;; esac
+        _toril_words "${place:+$place }$word" || break
+        place="${place:+$place }$word"
+    done
+    _toril_words "$place"
+    compadd -- "${(@)offered}" || _files
+}
+"""
+    + _WORDS
+    + """\
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
+compdef _toril toril
+"""
+)
 
 _SHELLS = {"bash": _bash, "zsh": _zsh, "fish": _fish}

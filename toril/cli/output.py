@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from toril.errors import InvalidJobData
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -43,8 +45,18 @@ def put(text: str) -> None:
 
 
 def put_json(record: Any) -> None:
-    """A record as one line of JSON; ASCII, which no terminal obeys."""
-    sys.stdout.write(json.dumps(_plain(record), default=_plain) + "\n")
+    """A record as one line of JSON; ASCII, which no terminal obeys.
+
+    Raises:
+        InvalidJobData: a job's data is nested deeper than can be written.
+    """
+    try:
+        text = json.dumps(_plain(record), default=_plain)
+    except RecursionError:
+        raise InvalidJobData("what is to be shown is nested too deeply for JSON") from None
+    if "NaN" in text or "Infinity" in text:  # Python's words for what JSON does not have.
+        text = json.dumps(json.loads(text, parse_constant=str))
+    sys.stdout.write(text + "\n")
 
 
 def say(text: str) -> None:

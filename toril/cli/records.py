@@ -169,6 +169,7 @@ OUTPUTS: dict[str, Any] = {
     "add": JobAdded,
     "check": Finding,
     "config show": dict[str, Setting],
+    "demo": list[dict[str, Any]],
     "doctor": Examined,
     "jobs list": JobListed,
     "jobs show": JobShown,

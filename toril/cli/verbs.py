@@ -151,7 +151,7 @@ def _add_check(verbs: Verbs) -> None:
         "check",
         help="judge configuration, processors and server before anything is started",
         description="Everything that is wrong with the configuration, with the imports of its "
-        "processors and with the server, each with its remedy. Nothing is started.",
+        "processors and with the server, each with its remedy. No job is taken.",
         epilog="example: toril check --config toril.toml",
     )
     _add_configuration(check)

@@ -92,7 +92,7 @@ def _server(server: Server, queues: list[str]) -> Iterator[Finding]:
     try:
         facts = facts_of(server, queues)
     except (RedisUnavailable, RedisRefused) as error:
-        yield Finding("server", "reachable", "error", str(error), "")
+        yield Finding("server", "answers", "error", str(error), "")
         return
     for check in CHECKS:
         found = check.judge(facts)

@@ -166,7 +166,8 @@ def _idle(facts: Facts) -> Judgement:
 def _clock(facts: Facts) -> Judgement:
     if facts.offset_s is None:
         return _unknown("its time")
-    found = f"{abs(facts.offset_s):.3f} s {'ahead of' if facts.offset_s > 0 else 'behind'} this one"
+    way = "ahead of" if facts.offset_s > 0 else "behind"
+    found = f"{abs(facts.offset_s):.3f} s {way} this host's"
     if abs(facts.offset_s) < MAX_OFFSET_S:
         return Judgement("ok", found)
     return Judgement(

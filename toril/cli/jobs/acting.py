@@ -72,13 +72,17 @@ def change_jobs(queue: Queue, options: argparse.Namespace) -> int:
     """
     change = _CHANGES[options.action]
     if options.ids:
-        if is_filtered(options) or options.all or options.dry_run:
+        if is_filtered(options) or options.all:
             raise UsageError("expected ids, or filters, not both")
+        if options.dry_run:
+            found = ((queue.get_job_state(one), queue.get_job(one)) for one in options.ids)
+            _show_plan(_plan(queue, ((s, job) for s, job in found if job), options), options)
+            return os.EX_OK
         return _settle(_named(queue, change, options), options, is_bulk=False)
     wanted = _filter(change, options)
     need_terminal(options)
     if options.dry_run or not options.yes:
-        planned = _planned(queue, wanted, options)
+        planned = _plan(queue, matching(queue, wanted), options)
         if options.dry_run:
             _show_plan(planned, options)
             return os.EX_OK
@@ -103,10 +107,10 @@ def _filter(change: Change, options: argparse.Namespace) -> Filter:
     return Filter.of(options, change.states[: change.usual])
 
 
-def _planned(queue: Queue, wanted: Filter, options: argparse.Namespace) -> Planned:
-    found = (listed(state, job) for state, job in matching(queue, wanted))
-    sample = list(islice(found, SAMPLE))
-    count = len(sample) + sum(1 for _ in found)
+def _plan(queue: Queue, meant: Iterable[tuple[str, Job]], options: argparse.Namespace) -> Planned:
+    left = iter(meant)
+    sample = [listed(state, job) for state, job in islice(left, SAMPLE)]
+    count = len(sample) + sum(1 for _ in left)
     return Planned(options.action, queue.name, count, sample)
 
 
@@ -151,23 +155,29 @@ def _done(queue: Queue, change: Change, pick: Pick, options: argparse.Namespace)
 
 
 def _settle(done: Iterable[JobDone], options: argparse.Namespace, *, is_bulk: bool) -> int:
-    """Tell of each as it is done; of many, for people, only what did not go as wanted."""
+    """Tell of each as it is done; of many how it went, also where it was broken off."""
     words: Counter[str] = Counter()
-    is_told = is_bulk and sys.stderr.isatty()
-    for one in done:
-        words[one.result] += 1
-        if options.json:
-            put_json(one)
-        elif not is_bulk or one.result == "refused":
-            put(visible(f"{one.id} {one.result}" + (f": {one.reason}" if one.reason else "")))
-        if is_told and words.total() % _TELL_EVERY == 0:
-            say(f"{words.total()} jobs …")
-    if is_bulk:
-        parts = [f"{count} {word}" for word, count in sorted(words.items())]
-        say(", ".join(parts) or "no such job")
+    try:
+        for one in done:
+            words[one.result] += 1
+            _tell(one, options, is_bulk=is_bulk)
+            if is_bulk and words.total() % _TELL_EVERY == 0 and sys.stderr.isatty():
+                say(f"{words.total()} jobs …")
+    finally:
+        if is_bulk:
+            parts = [f"{count} {word}" for word, count in sorted(words.items())]
+            say(", ".join(parts) or "no such job")
     # Of many some may move on by themselves meanwhile; of those that were named, each counts.
     failures = {"refused"} if is_bulk else {"refused", "gone", "finished"}
     return os.EX_UNAVAILABLE if failures & words.keys() else os.EX_OK
+
+
+def _tell(one: JobDone, options: argparse.Namespace, *, is_bulk: bool) -> None:
+    """As JSON; for people, of many only what did not go as wanted."""
+    if options.json:
+        put_json(one)
+    elif not is_bulk or one.result == "refused":
+        put(visible(f"{one.id} {one.result}" + (f": {one.reason}" if one.reason else "")))
 
 
 def _retry(_: Queue, pick: Pick, options: argparse.Namespace) -> tuple[str, None]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from toril.runtime.queue import Queue
     from toril.runtime.reading import JobRecord
 
-PAGE = 500
+PAGE = 100
 """Jobs held at a time; chosen: a job's data may be a megabyte."""
 
 
