@@ -93,6 +93,22 @@ def test_a_server_without_config_is_judged_by_info(capsys, private_server):
     assert found["idle connections"]["status"] == "unknown"
 
 
+def test_a_user_who_may_not_ask_gets_unknown(capsys, private_server, monkeypatch):
+    server = private_server()
+    with server.connect() as client:
+        client.execute_command(
+            "ACL", "SETUSER", "w", "on", ">pw", "~*", "&*", "+@all", "-config", "-info", "-time"
+        )
+    monkeypatch.setenv("TORIL_REDIS_URL", f"unix://w:pw@{server.socket_path}")
+    said = Command(capsys, "").alone(
+        *("check", "--json", "--queue", "q", "--processor", GOOD, "--waive", "uid")
+    )
+    found = [one for one in said.records("check") if one["group"] == "server"]
+    assert said.code == 0
+    assert {one["status"] for one in found} == {"unknown", "ok"}
+    assert "pw" not in said.out + said.err
+
+
 def test_a_file_that_is_no_toml_is_78(toril, tmp_path):
     path = tmp_path / "toril.toml"
     path.write_text("[queues\n")

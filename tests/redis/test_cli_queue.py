@@ -39,6 +39,15 @@ def test_a_list_has_counts_age_workers_and_pauses(toril, queue, redis_url):
     assert [line.split()[0] for line in table] == ["QUEUE", "images", "mail"]
 
 
+def test_a_queue_that_cannot_be_read_does_not_hide_the_others(toril, queue, redis_client):
+    queue.add("a")
+    redis_client.set("bull:broken:meta", "no hash")
+    said = toril("queue", "list", "--json")
+    assert [one["queue"] for one in said.records("queue list")] == ["images"]
+    assert said.code == 69
+    assert "'broken'" in said.err
+
+
 def test_a_prefix_without_queues_is_told(toril):
     said = toril("queue", "list", "--prefix", "nothing")
     assert (said.code, said.out) == (0, "")

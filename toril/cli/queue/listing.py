@@ -17,6 +17,7 @@ from toril.units import format_ms
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable, Iterator
 
     from toril.supervisor.config.load import Server
 
@@ -25,20 +26,33 @@ _COLUMNS = ("QUEUE", *(name.upper() for name in _COUNTED), "OLDEST", "WORKERS", 
 
 
 def list_queues(server: Server, options: argparse.Namespace) -> int:
-    """List them, each as soon as it is known."""
+    """List them; one that cannot be read is told, and does not hide the others."""
     with closing(BlockingDriver(server.url)) as driver:
         found = driver.run(find_queues(server.prefix))
-    queues = (_listed(name, server) for name in found.names)
+    broken: dict[str, RedisRefused] = {}
+    queues = _readable(found.names, server, broken)
     if options.json:
         for one in queues:
             put_json(one)
     elif found.names:
         Table(_COLUMNS).add([_row(one) for one in queues])
+    for name, error in broken.items():
+        say(f"toril queue list: queue {name!r}: {error}")
     if not found.is_complete:
         say("the database is so large that the search was broken off; there may be more queues")
     elif not found.names:
         say(f"no queue with the prefix {server.prefix!r}")
-    return os.EX_OK
+    return os.EX_UNAVAILABLE if broken else os.EX_OK
+
+
+def _readable(
+    names: Iterable[str], server: Server, broken: dict[str, RedisRefused]
+) -> Iterator[QueueListed]:
+    for name in names:
+        try:
+            yield _listed(name, server)
+        except RedisRefused as error:
+            broken[name] = error
 
 
 def _listed(name: str, server: Server) -> QueueListed:
