@@ -19,7 +19,7 @@ from toril.cli.records import OUTPUTS, schema
 from toril.cli.verbs import parser
 
 PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-SCHEMA = ROOT / "docs" / "cli.schema.json"
+SCHEMA = ROOT / "docs" / "schemas" / "commands.json"
 HEAVY = ("redis", "pydantic", "rich", "uvloop", "asyncio", "msgspec")
 
 LOADED = f"""

@@ -1,4 +1,4 @@
-"""What `--json` writes: one type a command, from which docs/cli.schema.json is made.
+"""What `--json` writes: one type a command, from which docs/schemas/commands.json is made.
 
 A change must keep: keys are added, never renamed or taken away.
 """
