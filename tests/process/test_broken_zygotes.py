@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import select
 import signal
 import time
 
 import pytest
 
-from tests.process.harness import GOOD, HOSTILE, Pen, is_alive, pen, spec_of
+from tests.process.harness import GOOD, HOSTILE, Pen, fds_after, is_alive, open_fds, pen, spec_of
 from tests.process.processors.imports import write_module
 from toril.call import Verdict
 from toril.errors import ProcessorImportError, SandboxUnavailable
 from toril.sandbox import handle
+from toril.sandbox.launch import launch
 from toril.sandbox.launcher import Zygote
 
 
@@ -203,3 +206,34 @@ async def test_prints_of_an_import_that_fails_are_heard(tmp_path):
     await asyncio.sleep(0)
 
     assert made.zygote_log == [("stdout", "loading")]
+
+
+async def test_zygote_that_dies_with_its_first_word_is_no_zygote():
+    """Its end may be told before anybody holds it: nobody would start another one then."""
+    made = Pen()
+    made.zygote = Zygote(spec := spec_of(GOOD, import_in="child"), made, launch(spec))
+    begun = asyncio.ensure_future(made.zygote.preload())
+    await asyncio.sleep(0)
+    channel = made.zygote._channel
+    select.select([channel], [], [], 30)  # The loop waits: it hears of word and end together.
+    os.kill(made.zygote.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, made.zygote.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - on purpose
+
+    with pytest.raises(SandboxUnavailable, match="ended by SIGKILL before it was ready"):
+        await begun
+
+
+async def test_zygote_that_cannot_be_watched_is_refused_and_gone(monkeypatch):
+    begun = []
+
+    def no_descriptor(pid):
+        begun.append(pid)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    fds = open_fds()
+    monkeypatch.setattr(os, "pidfd_open", no_descriptor)
+    with pytest.raises(SandboxUnavailable, match="Too many open files"):
+        await Zygote.start(spec_of(GOOD), Pen())
+
+    assert [pid for pid in begun if is_alive(pid)] == []
+    assert {fd.split()[0] for fd in await fds_after(fds)} <= {fd.split()[0] for fd in fds}

@@ -233,3 +233,24 @@ async def test_child_that_dies_idle_is_replaced_although_its_call_is_lost():
         assert outcome.verdict in {Verdict.LOST, Verdict.CRASHED}
         await run(pool, listener)
         assert listener.outcomes[-1][1].verdict is Verdict.RETURNED
+
+
+async def test_pool_goes_on_trying_whatever_a_new_zygote_fails_with(monkeypatch):
+    """Anything else would leave a worker that takes no jobs and says nothing."""
+    async with opened() as (pool, listener):
+        await listener.until(lambda: pool.free)
+        failures = [OSError("no luck"), KeyError("odd")]
+        start = pool._start
+
+        async def unlucky():
+            if failures:
+                raise failures.pop()
+            await start()
+
+        monkeypatch.setattr(pool, "_start", unlucky)
+        os.kill(pool.zygote_pid, signal.SIGKILL)
+        await listener.until(lambda: listener.errors)
+        await run(pool, listener)
+
+    assert failures == []
+    assert listener.outcomes[-1][1].verdict is Verdict.RETURNED

@@ -30,6 +30,7 @@ class Launched:
 
     Attributes:
         process: it.
+        pidfd: a descriptor for it.
         channel: our end of the control socket.
         streams: read ends of its stdout and stderr.
         work_root: directory of its children's work directories; empty when they have none.
@@ -37,6 +38,7 @@ class Launched:
     """
 
     process: subprocess.Popen[bytes]
+    pidfd: int
     channel: socket.socket
     streams: tuple[int, int]
     work_root: str
@@ -87,11 +89,18 @@ def launch(spec: ZygoteSpec) -> Launched:
                 stderr=err_write,
                 pass_fds=(end.fileno(),),
             )
+            ours.callback(_end, process)
+            pidfd = os.pidfd_open(process.pid)
         except OSError as error:
             raise SandboxUnavailable(f"the zygote could not be started: {error}") from error
         ours.pop_all()
     channel.setblocking(False)
-    return Launched(process, channel, (out_read, err_read), work_root, work_root_fd)
+    return Launched(process, pidfd, channel, (out_read, err_read), work_root, work_root_fd)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def _work_root(spec: ZygoteSpec, ours: ExitStack) -> tuple[str, int | None]:

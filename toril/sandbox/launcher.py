@@ -109,7 +109,7 @@ class Zygote:
         self._channel = launched.channel
         self._loop = asyncio.get_running_loop()
         self._capture = Capture(self._loop, launched.streams, spec.limits, self._on_lines)
-        self._pidfd = os.pidfd_open(self.pid)
+        self._pidfd = launched.pidfd
         self._numbered: dict[int, Child] = {}
         self._numbers: dict[Child, int] = {}
         self._next_number = 1
@@ -244,8 +244,8 @@ class Zygote:
     # What it says.
 
     def _check(self, word: Message | None) -> None:
-        """Raise unless it is ready."""
-        if word is None:
+        """Raise unless it is ready, and still there."""
+        if word is None or (self._is_dead and word["is"] == "ready"):
             raise self._died_early()
         if word["is"] == "ready":
             self.hears = None if word["hears"] is None else frozenset(word["hears"])

@@ -282,6 +282,10 @@ class Pool:
             except SandboxUnavailable as error:
                 self._failures += 1
                 self._report_unavailable(error)
+            except Exception as error:  # noqa: BLE001 - who gives up here never has children again
+                self._failures += 1
+                words = f"the zygote could not be started: {type(error).__name__}: {error}"
+                self._report_unavailable(SandboxUnavailable(words))
         self._refill()
 
     def _report_unavailable(self, error: SandboxUnavailable) -> None:
