@@ -39,6 +39,7 @@ class Verdict(enum.Enum):
     TIMED_OUT = "timed-out"
     OVER_MEMORY = "over-memory"
     OVER_DISK = "over-disk"
+    OVER_THREADS = "over-threads"
     CPU_LIMIT = "cpu-limit"
     UNREADABLE = "unreadable"
     DEFERRED_FAILURE = "deferred-failure"

@@ -62,20 +62,22 @@ def test_last_reason_is_what_comes_out_of_a_coroutine():
 
 async def test_too_much_memory_is_told_once(monkeypatch):
     class Meter:
-        def growth_now_bytes(self):
-            return 10**9
+        def growth_and_threads(self):
+            return 10**9, 1
 
-    class Watched:
+    class Guarded:
         def __init__(self):
             self.told = []
 
-        def on_over_memory(self, growth_bytes):
-            self.told.append(growth_bytes)
+        def kill_for(self, fault):
+            self.told.append(fault.words)
 
     monkeypatch.setattr(watch, "POLL_S", 0.01)
-    guard, watched = watch.Watch(asyncio.get_running_loop(), Limits(memory_bytes=2**20)), Watched()
-    guard.begin(Meter(), watched)
+    guarded = Guarded()
+    guard = watch.Watch(asyncio.get_running_loop(), Limits(memory_bytes=2**20), guarded)
+    guard.guard(Meter())
+    guard.begin(object())
     await asyncio.sleep(0.1)
-    guard.end()
+    guard.close()
 
-    assert watched.told == [10**9]
+    assert guarded.told == ["over the memory limit: grew by 954 MiB (limit 1 MiB), killed"]

@@ -43,6 +43,7 @@ ATTEMPTS = [
     Verdict.TIMED_OUT,
     Verdict.OVER_MEMORY,
     Verdict.OVER_DISK,
+    Verdict.OVER_THREADS,
     Verdict.CPU_LIMIT,
 ]
 CRASHES = [Verdict.CRASHED, Verdict.EXITED, Verdict.BROKE_PROTOCOL, Verdict.DISCONNECTED]

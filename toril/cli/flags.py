@@ -105,6 +105,7 @@ QUEUE_FLAGS = (
     _of_queue("--memory", "sandbox.memory", "SIZE", "a job may add to its child; default: 512MiB"),
     _of_queue("--cpu", "sandbox.cpu", "T", "CPU time of one attempt; default: no limit"),
     _of_queue("--open-files", "sandbox.open_files", "N", "of one child; default: 256"),
+    _of_queue("--max-threads", "sandbox.max_threads", "N", "of one child; default: 1000"),
     _of_queue("--result-size", "sandbox.result_size", "SIZE", "largest result; default: 1MiB"),
     _of_queue("--output-size", "sandbox.output_size", "SIZE", "output kept of one attempt"),
     _of_queue("--log-lines", "sandbox.log_lines", "N", "kept of one attempt; default: 1000"),

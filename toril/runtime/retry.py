@@ -76,6 +76,7 @@ ROWS: dict[Verdict, Row] = {
     Verdict.TIMED_OUT: Row(Counts.ATTEMPT, Follows.RETRY),
     Verdict.OVER_MEMORY: Row(Counts.ATTEMPT, Follows.RETRY),
     Verdict.OVER_DISK: Row(Counts.ATTEMPT, Follows.RETRY),
+    Verdict.OVER_THREADS: Row(Counts.ATTEMPT, Follows.RETRY),
     Verdict.CPU_LIMIT: Row(Counts.ATTEMPT, Follows.RETRY),
     Verdict.UNRECOVERABLE: Row(Counts.ATTEMPT, Follows.FAIL),
     Verdict.UNREADABLE: Row(Counts.ATTEMPT, Follows.FAIL),

@@ -91,7 +91,7 @@ class Attempt:
         if meter is None:
             raise AssertionError("a child that was READY has a meter")
         meter.start()
-        self._child.process.watch.begin(meter, self)
+        self._child.process.watch.begin(self)
         length = _LENGTH.pack(len(self.call.header))
         return self._send(FrameType.JOB, length, self.call.header, self.call.data)
 
@@ -167,14 +167,6 @@ class Attempt:
     def on_deadline(self) -> None:
         """Part of `watch.Watched`."""
         self._child.stop_for(Fault(Verdict.TIMED_OUT))
-
-    def on_over_memory(self, growth_bytes: int) -> None:
-        """Part of `watch.Watched`."""
-        self._child.kill_for(outcomes.over_memory(self._child.limits, growth_bytes))
-
-    def on_over_disk(self, why: str) -> None:
-        """Part of `watch.Watched`."""
-        self._child.kill_for(Fault(Verdict.OVER_DISK, why))
 
     def on_over_cpu(self, cpu_ms: float) -> None:
         """Part of `watch.Watched`."""

@@ -46,6 +46,9 @@ _HANGUP_S = 0.5
 """From a closed socket to the kill; chosen: a dying child closes it less than 1 ms before its pidfd
 tells, on a loaded machine later."""
 
+_OVER = frozenset({Verdict.OVER_MEMORY, Verdict.OVER_DISK, Verdict.OVER_THREADS})
+"""What a child is to blame for without a call, too."""
+
 _BUSY = frozenset({State.RUNNING, State.INTERRUPTING})
 _DEAF = frozenset({State.KILLING, State.DEAD, State.REAPED})
 
@@ -253,9 +256,10 @@ class Child:
         """As `kill`, for a reason with words."""
         if fault.verdict is not Verdict.LOCK_LOST:
             self._drain()
-        if self.state in _BUSY:
+        if self.state in _BUSY or fault.verdict in _OVER:
             self._blame(fault)
-            self._current().asked_to_stop()
+        if self._attempt is not None:
+            self._attempt.asked_to_stop()
         self._is_unwanted = True
         self._fire(Event.KILL)
 
@@ -377,6 +381,7 @@ class Child:
         self.tell(self.listener.on_gone, self._exit())
 
     def _stop_clocks(self) -> None:
+        self.process.watch.close()
         self._timer.clear()
         self._hangup.clear()
 

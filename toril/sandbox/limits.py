@@ -42,6 +42,8 @@ class Limits:
         memory_bytes: private memory on top of what was inherited from the zygote; beyond it
             allocations fail (`MemoryError`), and a child that grows a quarter more, by memory
             that this does not cover, is killed. None: not limited.
+        max_threads: threads of a child, all that its process has, looked at as memory is; a child
+            with more is killed. None: not limited.
         open_files: file descriptors of a child, its own six included.
         result_bytes: JSON text of one result.
         output_bytes: log lines, stdout and stderr of one attempt together; what is over is
@@ -58,6 +60,7 @@ class Limits:
     soft_timeout_s: float | None = None
     cpu_s: float | None = None
     memory_bytes: int | None = 512 * _MIB
+    max_threads: int | None = 1000
     open_files: int = 256
     result_bytes: int = _MIB
     output_bytes: int = _MIB

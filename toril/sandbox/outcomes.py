@@ -53,6 +53,7 @@ _MESSAGES: Mapping[Verdict, str] = {
     Verdict.OVER_MEMORY: "over the memory limit",
     Verdict.CPU_LIMIT: "over the CPU limit",
     Verdict.OVER_DISK: "over the limit of its work directory",
+    Verdict.OVER_THREADS: "over the limit of threads",
 }
 
 _ON_REQUEST = frozenset({Verdict.INTERRUPTED, Verdict.CANCELLED, Verdict.LOCK_LOST})
@@ -218,11 +219,22 @@ def ended(fault: Fault, *, limits: Limits, usage: Usage, detail: Detail) -> Outc
     return Outcome(fault.verdict, message=message, detail=detail, usage=usage)
 
 
-def over_memory(limits: Limits, growth_bytes: int) -> Fault:
-    """The child has grown over the limit by memory that the kernel did not refuse."""
-    limit = format_bytes(limits.memory_bytes or 0)
-    why = f"grew by {format_bytes(growth_bytes)} (limit {limit}), killed"
-    return Fault(Verdict.OVER_MEMORY, why)
+def excess(limits: Limits, headroom: float, growth_bytes: int, threads: int) -> Fault | None:
+    """What a child has too much of that the kernel did not refuse.
+
+    Args:
+        limits: what it may have.
+        headroom: factor on the limit of memory.
+        growth_bytes: how much it has grown.
+        threads: those of its process.
+    """
+    most_bytes, most = limits.memory_bytes, limits.max_threads
+    if most_bytes is not None and growth_bytes > most_bytes * headroom:
+        grown, limit = format_bytes(growth_bytes), format_bytes(most_bytes)
+        return Fault(Verdict.OVER_MEMORY, f"grew by {grown} (limit {limit}), killed")
+    if most is not None and threads > most:
+        return Fault(Verdict.OVER_THREADS, f"has {threads} (limit {most}), killed")
+    return None
 
 
 def over_cpu(limits: Limits, used_ms: float) -> Fault:

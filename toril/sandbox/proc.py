@@ -19,6 +19,9 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _STATUS_BYTES = 64 * 1024
 """Of /proc/PID/status at most; chosen: a user in a thousand groups makes it some 10 KiB."""
 
+_OWN_BYTES = frozenset((b"RssAnon:", b"RssShmem:"))
+_OWN = (*_OWN_BYTES, b"Threads:")
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -97,29 +100,30 @@ def rss_bytes(sizes_fd: int) -> int | None:
 
 
 def open_status(pid: int) -> int | None:
-    """A descriptor for `own_bytes`, to be closed by the caller; None when the process is gone."""
+    """A descriptor for `own_bytes_and_threads`, closed by the caller; None: the process is gone."""
     try:
         return os.open(f"/proc/{pid}/status", os.O_RDONLY)
     except OSError:
         return None
 
 
-def own_bytes(status_fd: int) -> int | None:
-    """Resident size of a living process without the files that it maps; None when it is gone.
+def own_bytes_and_threads(status_fd: int) -> tuple[int, int] | None:
+    """What a living process takes for itself; None when it is gone.
 
-    Memory that processes share (shm, memfd, tmpfs) counts: unlike a file's pages, the kernel
-    cannot drop it. Source: RssAnon and RssShmem in proc_pid_status(5), kernel 4.5.
+    The first is its resident size without the files that it maps. Memory that processes share
+    (shm, memfd, tmpfs) counts: unlike a file's pages, the kernel cannot drop it.
+
+    Source: RssAnon, RssShmem and Threads in proc_pid_status(5), kernel 4.5.
     """
     try:
         status = os.pread(status_fd, _STATUS_BYTES, 0)
     except OSError:
         return None
-    found = [
-        int(line.split()[1]) * 1024
-        for line in status.splitlines()
-        if line.startswith((b"RssAnon:", b"RssShmem:"))
-    ]
-    return sum(found) if found else None
+    found = dict(line.split()[:2] for line in status.splitlines() if line.startswith(_OWN))
+    if not _OWN_BYTES & found.keys():
+        return None
+    own = sum(int(size) for name, size in found.items() if name in _OWN_BYTES)
+    return own * 1024, int(found[b"Threads:"])
 
 
 def open_peak() -> int:

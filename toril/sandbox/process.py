@@ -6,25 +6,28 @@ import os
 import signal
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from toril.call import Usage
 from toril.sandbox import tree
 from toril.sandbox.capture import Capture
-from toril.sandbox.channel import Channel
+from toril.sandbox.channel import Channel, Owner
 from toril.sandbox.deaths import Death
 from toril.sandbox.stack import StackReader
 from toril.sandbox.usage import Meter
-from toril.sandbox.watch import Watch
+from toril.sandbox.watch import Guarded, Watch
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from toril.sandbox.channel import Owner
     from toril.sandbox.descriptors import Ends
     from toril.sandbox.disk_watch import DiskWatch
     from toril.sandbox.limits import Limits
+
+
+class Owned(Owner, Guarded, Protocol):
+    """The child, as its channel and its watch know it."""
 
 
 class Process:
@@ -35,7 +38,7 @@ class Process:
         channel: its data socket.
         capture: its stdout and stderr.
         meter: None until it is READY.
-        watch: over the call at work.
+        watch: over it, and over the call at work.
         death: how it ended, as far as anybody knows.
         was_killed: by us.
     """
@@ -45,14 +48,15 @@ class Process:
         loop: asyncio.AbstractEventLoop,
         limits: Limits,
         ends: Ends,
-        owner: Owner,
+        owner: Owned,
         on_lines: Callable[[str, list[str]], None],
     ) -> None:
         self.pid: int | None = None
         self.channel = Channel(ends.data, limits.result_bytes, owner)
         self.capture = Capture(loop, (ends.stdout, ends.stderr), limits, on_lines)
         self.meter: Meter | None = None
-        self.watch = Watch(loop, limits)
+        self.watch = Watch(loop, limits, owner)
+        self._meter_of_start: Meter | None = None
         self.death = Death()
         self.was_killed = False
         self._loop = loop
@@ -71,11 +75,15 @@ class Process:
         if self._disk is not None:
             disk, directory = self._disk
             self.watch.look_at_disk = partial(disk.look, directory, pid)
+        self._meter_of_start = Meter(pid)
+        self.watch.guard(self._meter_of_start)
 
     def ready(self) -> None:
         """It is set up: growth is counted from here."""
         if self.pid is not None and self.meter is None:
             self.meter = Meter(self.pid)
+            self.watch.guard(self.meter)
+            self._close_meter_of_start()
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; nothing when it is gone."""
@@ -120,9 +128,16 @@ class Process:
         self.channel.close()
         self.capture.close()
         self._stack.close()
+        self.watch.close()
+        self._close_meter_of_start()
         if self.meter is not None:
             self.meter.close()
         if self._pidfd is not None:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = None
+
+    def _close_meter_of_start(self) -> None:
+        if self._meter_of_start is not None:
+            self._meter_of_start.close()
+            self._meter_of_start = None

@@ -20,7 +20,8 @@ class Meter:
         self._pid = pid
         self._sizes_fd = proc.open_sizes(pid)
         self._status_fd = proc.open_status(pid)
-        self._ready_own_bytes = self._read_own()
+        first = self._look()
+        self._first_own_bytes = None if first is None else first[0]
         self._ready_bytes = self._rss_bytes = self._read_rss()
         self._cpu_ms: float | None = None
         self._start_s = 0.0
@@ -40,9 +41,12 @@ class Meter:
         self._cpu_ms = proc.cpu_ms(self._pid)
         self._start_s = time.monotonic()
 
-    def growth_now_bytes(self) -> int | None:
-        """Growth since READY at this moment, mapped files left out; None when the child is gone."""
-        return _difference(self._read_own(), self._ready_own_bytes)
+    def growth_and_threads(self) -> tuple[int, int] | None:
+        """Growth since it was made, mapped files left out, and threads; None: the child is gone."""
+        now = self._look()
+        if now is None or self._first_own_bytes is None:
+            return None
+        return now[0] - self._first_own_bytes, now[1]
 
     def cpu_now_ms(self) -> float | None:
         """CPU time that the attempt has used so far; None when the child is gone."""
@@ -86,8 +90,8 @@ class Meter:
     def _read_rss(self) -> int | None:
         return None if self._sizes_fd is None else proc.rss_bytes(self._sizes_fd)
 
-    def _read_own(self) -> int | None:
-        return None if self._status_fd is None else proc.own_bytes(self._status_fd)
+    def _look(self) -> tuple[int, int] | None:
+        return None if self._status_fd is None else proc.own_bytes_and_threads(self._status_fd)
 
 
 def _difference(now: int | None, before: int | None) -> int | None:

@@ -147,6 +147,15 @@ def bomb_with_small_threads(job):
 
 
 @attack
+def keep_small_threads(job):
+    """The same, and none of them ends; bounded where nothing else counts them (row 21)."""
+    made = bomb_with_small_threads(job)
+    if made["made"] > 1000:
+        time.sleep(60)
+    return made
+
+
+@attack
 def stop_itself(job):
     """SIGSTOP by every way; nobody can ask it anything any more (row 28)."""
     job.log("begun")

@@ -61,6 +61,7 @@ class SandboxTable(Table):
     memory_bytes: Size = unset("memory", "that a job may add to its child")
     cpu_s: Seconds = unset("cpu", "CPU time of one attempt")
     open_files: Whole = unset(text="of one child")
+    max_threads: Whole = unset(text="of one child; one with more is killed")
     result_bytes: Size = unset("result_size", "largest result")
     output_bytes: Size = unset("output_size", "log lines, stdout and stderr kept of one attempt")
     log_lines: Whole = unset(text="kept of one attempt")
