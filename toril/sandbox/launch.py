@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -16,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toril.errors import SandboxUnavailable
-from toril.sandbox import cgroup, environment
+from toril.sandbox import cgroup, environment, work_roots
 from toril.sandbox.descriptors import pipe
 from toril.sandbox.levels import WALLED
 
@@ -51,13 +48,15 @@ class Launched:
         os.close(self.work_root_fd)
         try:
             Path(self.work_root).rmdir()
+        except FileNotFoundError:
+            return True
         except OSError:
             return False
         return True
 
     def remove_work_root(self) -> None:
         """Remove what the zygote left of it; it and its children are gone."""
-        shutil.rmtree(self.work_root, ignore_errors=True)
+        work_roots.remove_whole(self.work_root)
 
 
 def launch(spec: ZygoteSpec) -> Launched:
@@ -104,17 +103,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _work_root(spec: ZygoteSpec, ours: ExitStack) -> tuple[str, int | None]:
-    """A directory for this user only, and a lock on it.
-
-    Source: tmpfiles.d(5): what is locked with flock(2) is not removed when it is old.
-    """
     if spec.level not in WALLED:
         return "", None
-    path = tempfile.mkdtemp(prefix="toril-work-")
-    ours.callback(shutil.rmtree, path, ignore_errors=True)
-    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    path, lock = work_roots.make()
+    ours.callback(work_roots.remove_whole, path)
     ours.callback(os.close, lock)
-    fcntl.flock(lock, fcntl.LOCK_SH)
     return path, lock
 
 

@@ -95,10 +95,12 @@ class Workplaces:
                 self._removals.popleft()
 
     def close(self, seconds: float) -> None:
-        """Remove what is left, as far as the time goes."""
+        """Remove what is left, as far as the time goes, and with the last of it the root."""
         if self._spare is not None and not self._inside:
             self.clear_away(self._spare.path)
         self.remove_for(seconds)
+        with suppress(OSError):
+            os.rmdir(self._root)
 
     def _make(self) -> Workplace:
         if self._inside:

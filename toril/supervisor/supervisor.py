@@ -19,6 +19,7 @@ from toril.errors import (
 )
 from toril.sandbox import cgroup
 from toril.sandbox.tree import become_supervisor, sweep_strangers
+from toril.sandbox.work_roots import sweep_beside
 from toril.supervisor.dump import own_stacks
 from toril.supervisor.listeners import DRAIN_S
 from toril.supervisor.reloading import Reloader
@@ -91,6 +92,7 @@ class Supervisor:
 
     async def _run(self) -> int:
         become_supervisor()
+        sweep_beside()
         cgroup.settle()
         # setproctitle writes over the environment block, in which a Redis URL may stand.
         setproctitle.setproctitle("toril: starting")
