@@ -173,7 +173,7 @@ def call_of(name: str, data: Any = None, *, raw: bytes | None = None, **header: 
 
 def spec_of(processor: str, *, folder: Path | None = None, **changes: Any) -> ZygoteSpec:
     names = {"env_names", "threads", "nice", "level", "working_directory", "import_in", "preload_s"}
-    names |= {"backoff", "allow", "waive", "child_uid", "preload"}
+    names |= {"backoff", "allow", "waive", "child_uid", "preload", "hidden"}
     limits = {name: value for name, value in changes.items() if name not in names}
     return ZygoteSpec(
         queue="cattle",
@@ -191,6 +191,7 @@ def spec_of(processor: str, *, folder: Path | None = None, **changes: Any) -> Zy
         backoff=changes.get("backoff", ""),
         child_uid=changes.get("child_uid"),
         preload=changes.get("preload", ()),
+        hidden=changes.get("hidden", ()),
     )
 
 

@@ -205,6 +205,25 @@ async def test_sources_are_readable_and_configuration_beside_them_is_not(tmp_pat
             assert outcome.error_name == "PermissionError", name
 
 
+async def test_what_the_supervisor_reads_for_itself_is_not_readable_whatever_its_name(tmp_path):
+    package = tmp_path / "app"
+    package.mkdir()
+    for name in ("__init__.py", "worker.ini", "words.txt"):
+        (package / name).write_text("")
+    (package / "work.py").write_text("def read(job):\n    return open(job.data).read()\n")
+    hidden = (str(package / "worker.ini"), str(package / "words.txt"))
+    level = {"level": Level.RESTRICTED, "waive": ("cgroup",)}
+    async with pen("app.work:read", folder=tmp_path, hidden=hidden, **level) as p:
+        for path in hidden:
+            assert (await p.run("x", path)).error_name == "PermissionError"
+        assert (await p.run("x", str(package / "work.py"))).verdict is Verdict.RETURNED
+    allow = Allow(read=(str(package),))
+    with pytest.raises(SandboxUnavailable, match=r"worker\.ini, which only the supervisor may"):
+        await Zygote.start(
+            spec_of("app.work:read", folder=tmp_path, hidden=hidden, allow=allow, **level), Pen()
+        )
+
+
 async def test_what_is_declared_readable_is_readable_and_no_more(secret):
     Path(secret).chmod(0o666)
     async with behind_the_wall(allow=Allow(read=(str(Path(secret).parent),))) as p:

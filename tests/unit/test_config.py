@@ -179,11 +179,14 @@ class TestPassword:
         found = load(Sources(path=file, environ={}))
         assert found.settings.redis == "redis://:p%40ss%2Fword@127.0.0.1:6379/0"
         assert "word" not in str(shown(found))
+        assert [queue.hidden for queue in found.settings.queues] == [(str(file), str(secret))] * 2
 
     def test_comes_from_the_service_manager(self, file, tmp_path):
         (tmp_path / "redis-password").write_text("word")
         environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-        assert load(Sources(path=file, environ=environ)).settings.redis.startswith("redis://:word@")
+        found = load(Sources(path=file, environ=environ)).settings
+        assert found.redis.startswith("redis://:word@")
+        assert found.queues[0].hidden == (str(file), str(tmp_path / "redis-password"))
 
     def test_is_refused_in_the_file_itself_and_never_repeated(self, file):
         file.write_text(WHOLE.replace("redis://", "redis://:hush@"))

@@ -156,3 +156,29 @@ def test_what_cannot_be_meant_is_refused(fields, words):
 def test_what_is_allowed_crosses_to_the_zygote_unchanged():
     allow = Allow(("/a",), ("/b",), ("tcp",), True, ("HOME",), ("other",), 5)
     assert Allow.from_message(allow.as_message()) == allow
+
+
+def test_a_hidden_file_is_left_out_whatever_its_name(tmp_path):
+    plant(tmp_path, "app/__init__.py", "app/a.py", "app/worker.ini", "app/b/worker.ini", "w.py")
+    (tmp_path / "app" / "link.ini").symlink_to(tmp_path / "app" / "worker.ini")
+    hidden = [str(tmp_path / "app" / "worker.ini"), str(tmp_path / "w.py")]
+    tree = readable.with_allowed(readable.defaults([str(tmp_path)], "app:run", hidden), Allow())
+
+    start = f"{tmp_path}/"
+    files = {
+        path.removeprefix(start)
+        for path, rights in tree.paths.items()
+        if path.startswith(start) and rights & landlock.READ_FILE
+    }
+    assert files == {"app/__init__.py", "app/a.py", "app/b"}
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
+def test_a_hidden_file_below_what_is_allowed_is_refused(tmp_path, kind):
+    plant(tmp_path, "data/deep/worker.ini")
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    hidden = str(tmp_path / "data" / "deep" / "worker.ini")
+
+    allow = Allow(**{kind: (str(tmp_path / "link"),)})
+    with pytest.raises(SandboxUnavailable, match=r"worker\.ini.*only the supervisor.*link"):
+        readable.with_allowed(readable.Tree(), allow, [hidden])

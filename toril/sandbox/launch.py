@@ -131,4 +131,5 @@ def orders(spec: ZygoteSpec, work_root: str) -> dict[str, Any]:
         "child_uid": spec.child_uid,
         "cgroup": home.as_message() if (home := cgroup.settled()) else None,
         "preload": list(spec.preload),
+        "hidden": list(spec.hidden),
     }

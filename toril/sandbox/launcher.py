@@ -56,6 +56,7 @@ class ZygoteSpec:
         backoff: `"module:attribute"` of back-off strategies; empty without.
         child_uid: first of the users that children run as when toril is root; None: the default.
         preload: modules that the zygote imports for children that import the processor themselves.
+        hidden: files that no walled child may read, whatever their names.
     """
 
     queue: str
@@ -74,6 +75,7 @@ class ZygoteSpec:
     backoff: str = ""
     child_uid: int | None = None
     preload: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
 
     @property
     def code(self) -> UserCode:

@@ -60,6 +60,8 @@ _SECRET_ENDINGS = (".env", ".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", 
 _SECRET_STARTS = ("id_rsa", "id_ecdsa", "id_ed25519", "credentials", "secrets", "service-account")
 _CODE = (".py", ".so", ".pyc", ".pyi")
 
+_ANY = landlock.READ_FILE | landlock.WRITE_FILE
+
 _MAX_GRANTS = 600
 """Most rules of one queue; chosen: each costs every child 2 us, and the zygote a descriptor."""
 
@@ -80,12 +82,13 @@ class Tree:
             self.paths[path] = self.paths.get(path, 0) | rights
 
 
-def defaults(python_path: Iterable[str], processor: str) -> Tree:
+def defaults(python_path: Iterable[str], processor: str, hidden: Iterable[str] = ()) -> Tree:
     """What every walled child of a queue has.
 
     Args:
         python_path: the import path.
         processor: `"module:attribute"`; its package is source however it looks.
+        hidden: files that are left out whatever their names.
     """
     tree = Tree()
     for path in _SYSTEM:
@@ -101,18 +104,20 @@ def defaults(python_path: Iterable[str], processor: str) -> Tree:
     for path in os.environ.get("LD_LIBRARY_PATH", "").split(":"):
         if path.startswith("/"):
             tree.add(path, landlock.READ)
-    source = _Source(tree, processor.partition(".")[0].partition(":")[0])
+    module = processor.partition(".")[0].partition(":")[0]
+    source = _Source(tree, module, frozenset(map(os.path.realpath, hidden)))
     for path in python_path:
         source.add_entry(path)
     source.add_loaded()
     return tree
 
 
-def with_allowed(tree: Tree, allow: Allow) -> Tree:
+def with_allowed(tree: Tree, allow: Allow, hidden: Iterable[str] = ()) -> Tree:
     """The same with what the queue is allowed.
 
     Raises:
-        SandboxUnavailable: an allowed path is not there, or there are too many rules.
+        SandboxUnavailable: an allowed path is not there, there are too many rules, or a file that
+            is to be hidden lies below what is allowed as a whole.
     """
     whole = Tree(dict(tree.paths))
     if allow.exec:
@@ -131,6 +136,7 @@ def with_allowed(tree: Tree, allow: Allow) -> Tree:
             whole.add(path, rights)
     if allow.exec:
         whole.paths = {path: rights | landlock.EXECUTE for path, rights in whole.paths.items()}
+    _check_hidden(whole, hidden)
     if len(whole.paths) > _MAX_GRANTS:
         raise SandboxUnavailable(
             f"{len(whole.paths)} files and directories would have to be allowed one by one "
@@ -141,12 +147,29 @@ def with_allowed(tree: Tree, allow: Allow) -> Tree:
     return whole
 
 
+def _check_hidden(tree: Tree, hidden: Iterable[str]) -> None:
+    """Landlock knows no exceptions: what lies below an allowed directory is allowed."""
+    allowed = {os.path.realpath(path): path for path, rights in tree.paths.items() if rights & _ANY}
+    for path in hidden:
+        above = os.path.realpath(path)
+        while above != "/" and above not in allowed:
+            above = os.path.dirname(above)
+        if above in allowed:
+            raise SandboxUnavailable(
+                f"processors could read or write {path}, which only the supervisor may: it lies in "
+                f"{allowed[above]}, which they are allowed as a whole",
+                f"Move {os.path.basename(path)} elsewhere, or allow less than {allowed[above]}",
+            )
+
+
 class _Source:
     """Takes import path entries apart."""
 
-    def __init__(self, tree: Tree, module: str) -> None:
+    def __init__(self, tree: Tree, module: str, hidden: frozenset[str]) -> None:
         self._tree = tree
         self._module = module
+        self._hidden = hidden
+        self._hidden_names = {os.path.basename(path) for path in hidden}
         self._seen: set[str] = set()
 
     def add_entry(self, path: str) -> None:
@@ -161,7 +184,7 @@ class _Source:
         if os.path.realpath(path) != "/":
             self._tree.add(path, landlock.READ_DIR)
         for entry in _entries(path):
-            if is_secret(entry.name):
+            if self._is_left_out(entry):
                 continue
             if entry.is_dir():
                 if entry.name == self._module or _is_package(entry):
@@ -208,7 +231,7 @@ class _Source:
         except OSError:
             return False, []
         for entry in entries:
-            if is_secret(entry.name):
+            if self._is_left_out(entry):
                 is_clean = False
             elif entry.is_symlink():
                 pieces += self._linked(entry)
@@ -221,6 +244,12 @@ class _Source:
         links = [piece for piece in pieces if not piece.startswith(path + "/")]
         return is_clean, [path, *links] if is_clean else pieces
 
+    def _is_left_out(self, entry: os.DirEntry[str]) -> bool:
+        """Links are looked at for what they lead to, by whoever follows them."""
+        if entry.name in self._hidden_names and os.path.realpath(entry.path) in self._hidden:
+            return True
+        return is_secret(entry.name)
+
     def _linked(self, entry: os.DirEntry[str]) -> list[str]:
         """What a link inside a package leads to, unless that is covered or secret itself."""
         target = os.path.realpath(entry.path)
@@ -228,6 +257,7 @@ class _Source:
             not os.path.exists(target)
             or self._is_covered(target)
             or is_secret(os.path.basename(target))
+            or target in self._hidden
         ):
             return []
         self._seen.add(target)

@@ -47,6 +47,7 @@ class Wants:
         work_root: directory that holds the work directories of the zygote's children; empty at
             `process`.
         child_uid: first of the users that children run as when toril is root; None: the default.
+        hidden: files that no child may read, whatever their names.
     """
 
     level: Level
@@ -56,6 +57,7 @@ class Wants:
     python_path: Sequence[str] = ()
     work_root: str = ""
     child_uid: int | None = None
+    hidden: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +129,8 @@ def system_calls(allow: Allow, abi: int) -> Program:
 
 def readable_paths(wants: Wants) -> Mapping[str, int]:
     """Path → rights: what children may read and write of the host."""
-    tree = readable.with_allowed(readable.defaults(wants.python_path, wants.processor), wants.allow)
-    return tree.paths
+    tree = readable.defaults(wants.python_path, wants.processor, wants.hidden)
+    return readable.with_allowed(tree, wants.allow, wants.hidden).paths
 
 
 def _root(paths: Mapping[str, int]) -> tuple[Entry, ...]:

@@ -103,6 +103,7 @@ def _wants(orders: Message) -> wall.Wants:
         python_path=orders["python_path"],
         work_root=orders["work_root"],
         child_uid=orders["child_uid"],
+        hidden=orders["hidden"],
     )
 
 

@@ -70,6 +70,7 @@ def zygote_spec(queue: QueueSettings) -> ZygoteSpec:
         backoff=queue.backoff or "",
         child_uid=queue.child_uid,
         preload=queue.preload,
+        hidden=queue.hidden,
     )
 
 

@@ -93,6 +93,8 @@ class QueueSettings:
             level is at least `restricted`; None: the default range.
         preload: modules that are imported once for all children, when those import the processor
             themselves; for heavy libraries.
+        hidden: files that its processors may not read from level `restricted` up, whatever their
+            names: where these settings come from.
     """
 
     name: str
@@ -122,6 +124,7 @@ class QueueSettings:
     waive: tuple[str, ...] = ()
     child_uid: int | None = None
     preload: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.

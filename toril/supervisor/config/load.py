@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -23,7 +23,7 @@ from toril.supervisor.config.problems import (
     without_problems,
 )
 from toril.supervisor.config.schema import ConfigTable
-from toril.supervisor.config.secrets import with_password
+from toril.supervisor.config.secrets import password_path, with_password
 from toril.supervisor.config.toml_file import PYPROJECT, read_toml
 from toril.supervisor.settings import Settings
 
@@ -97,9 +97,10 @@ def load(sources: Sources) -> Loaded:
     problems: list[str] = []
     table = _checked(merged, problems)
     queues = []
+    hidden = tuple(str(path.absolute()) for path in _own_files(sources, table))
     for name, part in table.queues.items():
         try:
-            queues.append(queue_settings(name, part, merged))
+            queues.append(replace(queue_settings(name, part, merged), hidden=hidden))
         except InvalidInput as error:
             problems.extend(problems_of(error))
     try:
@@ -176,6 +177,14 @@ def _checked(merged: Merged, problems: list[str]) -> ConfigTable:
         except ValidationError as error:
             problems += schema_problems(error, merged, ConfigTable)
             merged = without_problems(error, merged)
+
+
+def _own_files(sources: Sources, table: ConfigTable) -> Iterator[Path]:
+    """What only the supervisor reads."""
+    if sources.path is not None:
+        yield sources.path
+    if password := password_path(table.redis_password_file, sources.environ):
+        yield password
 
 
 def _server_url(table: ConfigTable, merged: Merged, environ: Mapping[str, str]) -> str:

@@ -31,8 +31,7 @@ def with_password(url: str, password_file: str | None, environ: Mapping[str, str
     Raises:
         InvalidOption: the file cannot be read or is empty, or the URL has a password already.
     """
-    handed = credential(CREDENTIAL, environ)
-    source = Path(password_file) if password_file else handed
+    source = password_path(password_file, environ)
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -47,6 +46,11 @@ def with_password(url: str, password_file: str | None, environ: Mapping[str, str
     host = parts.netloc.rpartition("@")[2]
     login = f"{quote(parts.username or '', safe='')}:{secret}@"
     return urlunsplit(parts._replace(netloc=login + host))
+
+
+def password_path(password_file: str | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that holds the password; None: there is none."""
+    return Path(password_file) if password_file else credential(CREDENTIAL, environ)
 
 
 def _secret(path: Path) -> str:
