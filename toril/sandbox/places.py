@@ -126,12 +126,14 @@ class Places:
             become(uid)
             return out_of_reach(needed, wants.allow.write)
 
-        if path := tried(look):
+        if words := tried(look):
+            what, _, remedy = words.partition("\n")
             raise SandboxUnavailable(
                 f"toril runs as root and its children as users of their own (now {uid}), who have "
-                f"no access to {path}",
-                "Start toril as an ordinary user, open that path to others (chmod o+rx, or o+w "
-                "where they shall write), or let children be root in writing (--waive uid)",
+                f"no access to {what}",
+                f"{remedy}, keep the code where others can read it, such as "
+                "/srv, start toril as an ordinary user, or let children be root in writing "
+                "(--waive uid)",
             )
 
     def occupied(self, place: Place) -> None:

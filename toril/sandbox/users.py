@@ -5,7 +5,7 @@ children, and everything else on the machine, out of each other's reach. Nobody 
 /etc/passwd: numbers are enough.
 """
 
-# ruff: noqa: PTH110, PTH112, PTH120, PTH123 - no pathlib where children are made
+# ruff: noqa: PTH110, PTH112, PTH116, PTH120, PTH123 - no pathlib where children are made
 
 from __future__ import annotations
 
@@ -115,18 +115,19 @@ def become(uid: int | None) -> None:
 
 
 def out_of_reach(readable: Iterable[str], writable: Iterable[str] = ()) -> str:
-    """The first of these paths that this user cannot get at, or what is in its way; else empty.
+    """The first of these paths that this user cannot get at; else empty.
 
+    Two lines: what is in the way, and what to do about it.
     A file's own mode is not looked at: whether a job needs it shows when it opens it.
     """
     for path in (*readable, *writable):
         if wall := _closed_above(path):
-            return wall
+            return f"{path}: {_moded(wall)} is closed to them\nOpen it (chmod o+x {wall})"
         if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK):
-            return path
+            return f"{_moded(path)}\nOpen it to them (chmod o+rx {path})"
     for path in writable:
         if os.path.exists(path) and not os.access(path, os.W_OK):
-            return path
+            return f"{_moded(path)}, which they shall write\nLet them (chmod o+w {path})"
     return ""
 
 
@@ -137,6 +138,10 @@ def _closed_above(path: str) -> str:
         path = os.path.dirname(path)
         above.append(path)
     return next((one for one in reversed(above) if not os.access(one, os.X_OK)), "")
+
+
+def _moded(path: str) -> str:
+    return f"{path} (mode {os.stat(path).st_mode & 0o7777:04o})"
 
 
 def _is_named(uid: int) -> bool:
