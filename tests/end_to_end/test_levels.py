@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 
-
 from tests.support.hidden import LANDLOCK, behind
 from tests.support.tied import tied
 from tests.support.toril import ROOT, TorilRun

@@ -126,17 +126,23 @@ def test_an_allowed_path_that_is_not_there_is_refused_by_name(tmp_path, name):
 
 def test_more_rules_than_a_fork_should_pay_for_are_refused_with_the_remedy(tmp_path):
     plant(tmp_path, "app/.env", *(f"app/m{number}.py" for number in range(650)))
-    with pytest.raises(SandboxUnavailable, match=r"650 files.*Move hidden files"):
-        readable.with_allowed(
-            readable.Tree(
-                {
-                    path: rights
-                    for path, rights in readable.defaults([str(tmp_path)], "app:run").paths.items()
-                    if path.startswith(str(tmp_path / "app"))
-                }
-            ),
-            Allow(),
-        )
+    plant(tmp_path, "tools/.env", "tools/a.py", "tools/b.py")
+    tree = readable.defaults([str(tmp_path)], "app:run")
+    words = rf"limit 600.*most in {tmp_path}/app \(650\), .*--allow-read"
+    with pytest.raises(SandboxUnavailable, match=words):
+        readable.with_allowed(tree, Allow())
+
+    whole = readable.with_allowed(tree, Allow(read=(str(tmp_path / "app"),)))
+    assert [path for path in whole.paths if path.startswith(f"{tmp_path}/app/")] == []
+
+
+def test_what_a_link_leads_to_is_covered_only_where_it_lies(tmp_path):
+    plant(tmp_path, "in/a", "elsewhere/b")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere" / "b")
+    allow = Allow(read=(str(tmp_path / "in"), str(tmp_path / "in/a"), str(tmp_path / "in/link")))
+
+    paths = readable.with_allowed(readable.Tree(), allow).paths
+    assert set(paths) == {str(tmp_path / "in"), str(tmp_path / "in" / "link")}
 
 
 @pytest.mark.parametrize(

@@ -66,15 +66,20 @@ _MAX_GRANTS = 600
 """Most rules of one queue; chosen: each costs every child 2 us, and the zygote a descriptor."""
 
 
+_MAX_NAMED = 3
+
+
 @dataclass(slots=True)
 class Tree:
     """Paths and what may be done below them, as they are found.
 
     Attributes:
         paths: path → rights; a path that is allowed more than once has all of them.
+        pieces: directory that had to be taken apart → how many rules it takes.
     """
 
     paths: dict[str, int] = field(default_factory=dict)
+    pieces: dict[str, int] = field(default_factory=dict)
 
     def add(self, path: str, rights: int) -> None:
         """Allow this; a path that is not there is left out."""
@@ -119,7 +124,7 @@ def with_allowed(tree: Tree, allow: Allow, hidden: Iterable[str] = ()) -> Tree:
         SandboxUnavailable: an allowed path is not there, there are too many rules, or a file that
             is to be hidden lies below what is allowed as a whole.
     """
-    whole = Tree(dict(tree.paths))
+    whole = Tree(dict(tree.paths), tree.pieces)
     if allow.exec:
         for path in (*_PROGRAMS, os.path.join(sys.prefix, "bin"), sys.executable):
             whole.add(path, landlock.READ)
@@ -134,17 +139,46 @@ def with_allowed(tree: Tree, allow: Allow, hidden: Iterable[str] = ()) -> Tree:
                     f"Create it before the worker starts, or leave --allow-{name} {path} out",
                 )
             whole.add(path, rights)
+    if allow.read or allow.write:
+        whole.paths = _without_covered(whole.paths)
     if allow.exec:
         whole.paths = {path: rights | landlock.EXECUTE for path, rights in whole.paths.items()}
     _check_hidden(whole, hidden)
     if len(whole.paths) > _MAX_GRANTS:
-        raise SandboxUnavailable(
-            f"{len(whole.paths)} files and directories would have to be allowed one by one "
-            f"(limit {_MAX_GRANTS}), because hidden files or keys lie between them",
-            "Move hidden files and keys out of the packages on the import path, or allow the "
-            "directory as a whole with --allow-read",
-        )
+        raise _too_many(len(whole.paths), tree.pieces)
     return whole
+
+
+def _without_covered(paths: dict[str, int]) -> dict[str, int]:
+    """Without rules that say no more than one for a directory above: fewer to pay for."""
+    real: dict[str, int] = {}
+    for path, rights in paths.items():
+        target = os.path.realpath(path)
+        real[target] = real.get(target, 0) | rights
+    return {
+        path: rights
+        for path, rights in paths.items()
+        if not any(real.get(above, 0) & rights == rights for above in _above(path))
+    }
+
+
+def _above(path: str) -> Iterator[str]:
+    """The directories above what a path leads to."""
+    above = os.path.realpath(path)
+    while above != "/":
+        above = os.path.dirname(above)
+        yield above
+
+
+def _too_many(count: int, pieces: dict[str, int]) -> SandboxUnavailable:
+    worst = sorted(pieces, key=lambda path: -pieces[path])[:_MAX_NAMED]
+    named = ", ".join(f"{path} ({pieces[path]})" for path in worst)
+    return SandboxUnavailable(
+        f"{count} files and directories would have to be allowed one by one (limit {_MAX_GRANTS}), "
+        f"because hidden files or keys lie between them, most in {named}",
+        "Start toril in a directory that holds your code and not all this, move hidden files and "
+        "keys out of these, or allow one as a whole with --allow-read",
+    )
 
 
 def _check_hidden(tree: Tree, hidden: Iterable[str]) -> None:
@@ -208,7 +242,10 @@ class _Source:
         if self._is_covered(path):
             return
         self._seen.add(os.path.realpath(path))
-        for piece in self._pieces(path)[1]:
+        pieces = self._pieces(path)[1]
+        if len(pieces) > 1:
+            self._tree.pieces[path] = len(pieces)
+        for piece in pieces:
             self._tree.add(piece, landlock.READ)
 
     def _is_covered(self, path: str) -> bool:
