@@ -308,7 +308,16 @@ INSIDE = [
     case(0, "rename_itself", OWN, ended(Verdict.RETURNED, Verdict.RAISED)),
 ]
 
-CASES = [*PROCESSES, *KERNEL, *FILES, *NETWORK, *QUANTITIES, *ENDS, *WIRE, *INSIDE]
+OWN_PROC = refused("EPERM", "EACCES", "ENOENT", "EINVAL", "EROFS")
+SELVES = [
+    case(0, "go_out_by_its_own_proc", OPEN, PROCESS),
+    case(0, "change_itself_by_proc", OPEN, OWN_PROC),
+    case(0, "hide_elsewhere", OPEN, PATH),
+    case(0, "call_what_is_not_known_yet", OPEN, FILTER),
+    case(0, "make_set_user_id_files", OPEN, FILTER),
+]
+
+CASES = [*PROCESSES, *KERNEL, *FILES, *NETWORK, *QUANTITIES, *ENDS, *WIRE, *INSIDE, *SELVES]
 ROWS = 51
 
 _STILL = {"kill_others", "kill_others_by_pidfd", "trace_others", "read_proc_of_others"}

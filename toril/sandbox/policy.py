@@ -118,7 +118,10 @@ ALWAYS_DENIED: dict[str, tuple[int, str]] = {
             "ioperm vhangup"
         ),
     ),
-    "flags in memory, where no filter reads them; libraries then use clone": (ENOSYS, "clone3"),
+    "flags in memory, where no filter reads them; libraries then use clone and openat": (
+        ENOSYS,
+        "clone3 openat2",
+    ),
 }
 """What it is for → errno and names."""
 
@@ -139,6 +142,7 @@ _FS_IOC_ENABLE_VERITY, _FS_IOC_SET_ENCRYPTION_POLICY = 0x40806685, 0x800C6613
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SCHED_CORE = 1, 4, 36, 62
 _PERSONALITY_ASK = 0xFFFFFFFF
 _O_ACCMODE_AND_TRUNC, _O_RDONLY_TRUNC = 0o1003, 0o1000
+_SET_USER_OR_GROUP_ID = 0o6000
 
 _OWN_ONLY = (0, SELF)
 
@@ -177,6 +181,12 @@ _ALWAYS_RULES = (
         (_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SCHED_CORE),
         is_allowed=False,
     ),
+    # A file that runs as its owner waits for an accomplice. Without O_CREAT libraries pass 0.
+    Rule("creat", 1, (0,), is_allowed=True, mask=_SET_USER_OR_GROUP_ID),
+    Rule("open", 2, (0,), is_allowed=True, mask=_SET_USER_OR_GROUP_ID),
+    Rule("openat", 3, (0,), is_allowed=True, mask=_SET_USER_OR_GROUP_ID),
+    Rule("mknod", 1, (0,), is_allowed=True, mask=_SET_USER_OR_GROUP_ID),
+    Rule("mknodat", 2, (0,), is_allowed=True, mask=_SET_USER_OR_GROUP_ID),
     Rule("personality", 0, (0, _PERSONALITY_ASK), is_allowed=True),
     Rule("clone", 0, (0,), is_allowed=True, mask=_CLONE_NAMESPACES | _CLONE_PARENT),
     # asyncio's self-pipe is a pair of streams. A datagram socket could be sent from to any address.
@@ -216,7 +226,6 @@ def _groups(allow: Allow, has_truncate: bool) -> Iterator[tuple[int, str]]:  # n
         yield EPERM, NETWORK_CALLS
     if not has_truncate:
         yield _WITHOUT_TRUNCATE
-        yield ENOSYS, "openat2"
 
 
 def _network_rules(allow: Allow) -> list[Rule]:

@@ -11,7 +11,7 @@ from importlib import import_module
 from tests.hostile.attacks.steps import ATTACKS
 from tests.process.processors import hostile
 
-_MODULES = ("processes", "kernel", "files", "network", "hoarding", "wire", "inside")
+_MODULES = ("processes", "kernel", "files", "network", "hoarding", "wire", "inside", "selves")
 
 for _name in _MODULES:
     import_module(f"{__name__}.{_name}")
