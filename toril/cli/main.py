@@ -32,6 +32,7 @@ _VERBS = {
     "check": "toril.cli.check.main",
     "completion": "toril.cli.completion",
     "embedded": "toril.cli.embedded",
+    "systemd": "toril.cli.systemd",
 }
 
 

@@ -117,6 +117,57 @@ def _add_embedded(verbs: Verbs) -> None:
     embedded.add_argument("action", choices=("status", "stop"), metavar="status|stop")
 
 
+def _add_systemd(verbs: Verbs) -> None:
+    systemd = verbs.add_parser(
+        "systemd",
+        help="install the units of a service, or judge them",
+        epilog="example: toril systemd install images",
+    )
+    actions = systemd.add_subparsers(dest="action", required=True, metavar="install|check")
+    install = actions.add_parser(
+        "install",
+        help="write unit files that start this very toril, and say what to run next",
+        description="Write unit files that start this very toril, one instance for each "
+        "configuration, and say what to run next. What is there already and the same stays.",
+        epilog="example: toril systemd install images --dry-run",
+    )
+    _add_units(install)
+    install.add_argument("--dry-run", action="store_true", help="only say what would be written")
+    check = actions.add_parser(
+        "check",
+        help="have systemd verify the units and tell how exposed the service is",
+        description="Have systemd verify the units that are installed, or would be, and tell how "
+        "exposed the service is.",
+        epilog="example: toril systemd check images --json",
+    )
+    _add_units(check)
+
+
+def _add_units(verb: Parser) -> None:
+    add = verb.add_argument
+    add("names", nargs="*", metavar="NAME", help="an instance; its configuration is NAME.toml")
+    add("--user", action="store_true", help="units of your own manager, not of the system")
+    add("--hardened", action="store_true", help="narrower, for queues without level strict")
+    add("--root", default="/", metavar="DIR", help="stands for /, in an image that is made")
+    add("--json", action="store_true", help="as JSON")
+
+
+def _add_jobs(verbs: Verbs) -> None:
+    jobs = verbs.add_parser(
+        "jobs",
+        help="look at one job, cancel it, see where it stands",
+        description="show: state, counters and every attempt. cancel: end it, waiting or running. "
+        "stack: the Python stack of a running job.",
+        epilog="example: toril jobs show 17 --queue images",
+    )
+    add = jobs.add_argument
+    add("action", choices=("show", "cancel", "stack"), metavar="show|cancel|stack")
+    add("id", metavar="ID")
+    add("--queue", required=True, metavar="NAME")
+    add("--json", action="store_true", help="as JSON")
+    add_server_flags(jobs)
+
+
 def _add_status(verbs: Verbs) -> None:
     status = verbs.add_parser(
         "status",
@@ -178,6 +229,7 @@ _VERBS = (
     _add_status,
     _add_top,
     _add_doctor,
+    _add_systemd,
     _add_demo,
     _add_embedded,
     _add_completion,

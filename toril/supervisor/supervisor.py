@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 from typing import TYPE_CHECKING
 
@@ -209,6 +210,8 @@ def supervise(
     settings: Settings, emit: ev.Emit, reload: Callable[[], Settings] | None = None
 ) -> tuple[int, str]:
     """Run a supervisor to its end: (sysexits code, what went wrong or an empty text)."""
+    # A service manager ends a loop that stands with SIGABRT: its log then has the line.
+    faulthandler.enable()
     try:
         return uvloop.run(Supervisor(settings, emit, reload).run()), ""
     except ProcessorImportError as error:
