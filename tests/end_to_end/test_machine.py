@@ -101,8 +101,7 @@ def service(
     if drop_in:
         machine.place(f"{UNITS}/{unit}.d/test.conf", f"[Service]\n{drop_in}")
         machine.run("systemctl", "daemon-reload")
-    url = f"unix://:{PASSWORD.replace(' ', '%20')}@{machine.root}/run/redis/s"
-    with Queue(name, redis=url) as queue:
+    with connected(machine, name) as queue:
         started = machine.run("systemctl", "start", unit, check=False)
         assert started.returncode == 0, machine.journal(unit)
         try:
@@ -204,6 +203,59 @@ def test_a_configuration_that_cannot_be_used_is_not_tried_again(machine):
     assert machine.shown(unit, "ExecMainStatus") == "78"
     assert machine.shown(unit, "NRestarts") == "0"
     machine.wait_until(lambda: "concurrency" in machine.journal(unit), "what is wrong", unit)
+
+
+def test_a_user_runs_it_under_a_manager_of_their_own(machine):
+    """A service of the system stands for their session; the password lies in a file of theirs."""
+    home = "/var/lib/somebody"
+    environ = {
+        "HOME": home,
+        "XDG_RUNTIME_DIR": "/run/somebody",
+        "XDG_CONFIG_HOME": f"{home}/config",
+    }
+    variables = [f"{name}={value}" for name, value in environ.items()]
+    machine.place(
+        f"{UNITS}/somebody.service",
+        "[Service]\nType=notify\nUser=daemon\nDelegate=yes\nRuntimeDirectory=somebody\n"
+        f"StateDirectory=somebody\nEnvironment={' '.join(variables)}\n"
+        "ExecStart=/lib/systemd/systemd --user --unit=basic.target\n",
+    )
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", "somebody.service")
+
+    def as_user(*words: str) -> str:
+        user = ["setpriv", "--reuid=daemon", "--regid=daemon", "--clear-groups", "env"]
+        return machine.run(*user, *variables, *words).stdout.strip()
+
+    as_user("mkdir", "-p", f"{home}/config/toril", f"{home}/config/systemd/user/toril@.service.d")
+    machine.place(f"{home}/password", PASSWORD)
+    machine.place(
+        f"{home}/config/systemd/user/toril@.service.d/application.conf",
+        f"[Service]\nWorkingDirectory={APPLICATION}\n",
+    )
+    machine.place(
+        f"{home}/config/toril/mine.toml",
+        f'redis = "unix:///run/redis/s"\nredis_password_file = "{home}/password"\n'
+        '[queues.mine]\nprocessor = "work:processors"\nconcurrency = 1\n',
+    )
+    assert "systemctl --user enable" in as_user(*TORIL, "systemd", "install", "--user", "mine")
+    as_user("systemctl", "--user", "daemon-reload")
+    try:
+        as_user("systemctl", "--user", "start", "toril@mine")
+    except AssertionError as error:
+        raise AssertionError(machine.journal("somebody.service")) from error
+    with connected(machine, "mine") as queue:
+        assert queue.add("multiply").wait("20s") == 200.0**3
+    shown = as_user("systemctl", "--user", "show", "--value", "--property=Result", "toril@mine")
+    as_user("systemctl", "--user", "stop", "toril@mine")
+    machine.run("systemctl", "stop", "somebody.service")
+    assert shown == "success"
+
+
+def connected(machine: Machine, name: str) -> Queue:
+    """A queue of the server inside."""
+    url = f"unix://:{PASSWORD.replace(' ', '%20')}@{machine.root}/run/redis/s"
+    return Queue(name, redis=url)
 
 
 def wait_for_active(machine: Machine, queue: Queue, unit: str) -> None:
