@@ -1,4 +1,4 @@
-"""Skips that CI turns into failures: `TORIL_REQUIRE=redis7,interop` names what must be there."""
+"""Skips that CI makes failures: `TORIL_REQUIRE=redis7,interop,systemd` names what must be there."""
 
 from __future__ import annotations
 
