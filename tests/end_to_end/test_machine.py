@@ -73,6 +73,7 @@ def machine() -> Iterator[Machine]:
         )
         booted.place("/etc/credstore/toril.redis-password", f"{PASSWORD}\n", mode=0o600)
         booted.place(f"{APPLICATION}/work.py", PROCESSORS)
+        booted.place("/srv/fresh/work.py", PROCESSORS)
         booted.place("/srv/blocker/sitecustomize.py", BLOCKER)
         booted.run(*TORIL, "systemd", "install")
         booted.place(
@@ -175,6 +176,32 @@ def test_a_stop_takes_the_time_that_jobs_need(machine):
         machine.run("systemctl", "stop", unit)
         assert machine.shown(unit, "Result") == "success"
         assert state_of(queue, job) == "completed"
+
+
+def test_a_reload_brings_new_settings_and_code_or_changes_nothing(machine):
+    """The unit stays active, its process the same one; the status line tells the new number."""
+    with service(machine, "fresh", "restricted", "WorkingDirectory=/srv/fresh\n") as (unit, queue):
+        main_pid = machine.shown(unit, "MainPID")
+        configuration = machine.root / "etc/toril/fresh.toml"
+        told = configuration.read_text()
+        configuration.write_text(told.replace("concurrency = 2", "concurrency = 3"))
+        machine.place(
+            "/srv/fresh/work.py", "def new(job): return 'new'\nprocessors = {'new': new}\n"
+        )
+        machine.run("systemctl", "reload", unit)
+        machine.wait_until(
+            lambda: machine.shown(unit, "StatusText") == "fresh 0/3 busy", "the new number", unit
+        )
+        assert queue.add("new").wait("20s") == "new"
+
+        configuration.write_text(told.replace("concurrency", "concurency"))
+        machine.run("systemctl", "reload", unit)
+        machine.wait_until(lambda: "did you mean" in machine.journal(unit), "a refusal", unit)
+        machine.wait_until(
+            lambda: machine.shown(unit, "ActiveState") == "active", "the end of the reload", unit
+        )
+        assert queue.add("new").wait("20s") == "new"
+        assert machine.shown(unit, "MainPID") == main_pid
 
 
 def test_killed_it_comes_back_and_nothing_of_it_is_left(machine):
