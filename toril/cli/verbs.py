@@ -152,22 +152,6 @@ def _add_units(verb: Parser) -> None:
     add("--json", action="store_true", help="as JSON")
 
 
-def _add_jobs(verbs: Verbs) -> None:
-    jobs = verbs.add_parser(
-        "jobs",
-        help="look at one job, cancel it, see where it stands",
-        description="show: state, counters and every attempt. cancel: end it, waiting or running. "
-        "stack: the Python stack of a running job.",
-        epilog="example: toril jobs show 17 --queue images",
-    )
-    add = jobs.add_argument
-    add("action", choices=("show", "cancel", "stack"), metavar="show|cancel|stack")
-    add("id", metavar="ID")
-    add("--queue", required=True, metavar="NAME")
-    add("--json", action="store_true", help="as JSON")
-    add_server_flags(jobs)
-
-
 def _add_status(verbs: Verbs) -> None:
     status = verbs.add_parser(
         "status",
