@@ -55,6 +55,28 @@ class LimitDiffers:
 
 
 @dataclass(frozen=True, slots=True)
+class JobAdded:
+    """A running job, `by_job_id`, added one."""
+
+    queue: str
+    job_id: str
+    name: str
+    by_job_id: str
+    correlation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobActive:
+    """An attempt began in a child."""
+
+    queue: str
+    job_id: str
+    name: str
+    attempt: int
+    correlation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class JobSettled:
     """An attempt ended and Redis has it; `settled` is what followed, `reason` why it failed.
 
@@ -73,16 +95,23 @@ class JobSettled:
     reason: str
     error_name: str = ""
     peak_memory_bytes: int | None = None
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class JobOutput:
-    """A line that a job printed; with no job's id, listeners or a processor's import did."""
+    """A line that a job printed or logged; with no id, listeners or a processor's import did.
+
+    `logger` and `severity` are those of a record of the standard library's `logging`.
+    """
 
     queue: str
     job_id: str
     stream: str
     line: str
+    correlation_id: str = ""
+    logger: str = ""
+    severity: str = "INFO"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +120,7 @@ class LockLost:
 
     queue: str
     job_id: str
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +131,7 @@ class SettlementRefused:
     job_id: str
     verdict: str
     reason: str
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +141,7 @@ class ReportRefused:
     queue: str
     job_id: str
     reason: str
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +438,8 @@ Event: TypeAlias = (
     | WorkerStarted
     | LevelWeakened
     | LimitDiffers
+    | JobAdded
+    | JobActive
     | JobSettled
     | JobOutput
     | LockLost

@@ -1,4 +1,4 @@
-"""Lines to a stream without ever waiting for its reader: bounded, drained by one daemon thread.
+"""Lines without ever waiting for their reader: bounded, drained by one daemon thread.
 
 A change must keep: `write` does no I/O. Whoever calls it renews locks, and a log reader that
 stopped reading must not cost a job. The stream's own flags are left alone: standard error is
@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 MAX_WAITING_BYTES = 4 * 1024 * 1024
 """Lines that may wait for the reader; chosen: seconds of a busy log, little beside a child."""
@@ -25,36 +25,46 @@ MAX_MINOR_BYTES = MAX_WAITING_BYTES // 2
 CLOSE_S = 1.0
 """Longest wait for the reader at the end; chosen: a stop must not hang on a log."""
 
+LINGER_S = 0.02
+"""Between two writes; chosen: nobody sees it, and a busy log costs one wake-up for many lines."""
+
+GATHERED_BYTES = 64 * 1024
+"""Lines that are written at once, whatever time it is; given: what a pipe holds."""
+
+_NEVER = 2**63
+
 
 class LineWriter:
     """Takes lines, and writes them from a thread of its own that the first line starts.
 
     Args:
-        stream: where lines go. One with a file descriptor is written to below its own buffer,
-            so that nothing of a blocked write is left for the interpreter's exit to flush.
+        write_out: writes whole lines; may wait. What it raises silences the log.
         dropped: the line that tells how many were dropped; written once the reader reads again.
     """
 
-    def __init__(self, stream: TextIO, dropped: Callable[[int], str]) -> None:
-        self._write_out = _writer(stream)
+    def __init__(
+        self, write_out: Callable[[Sequence[bytes]], None], dropped: Callable[[int], bytes]
+    ) -> None:
+        self._write_out = write_out
         self._dropped_line = dropped
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._wake_bytes = _NEVER
         self._lines: list[bytes] = []
         self._waiting_bytes = 0
         self._dropped = 0
         self._is_closed = False
         self._thread: threading.Thread | None = None
 
-    def write(self, line: str, *, is_minor: bool = False) -> None:
+    def write(self, data: bytes, *, is_minor: bool = False) -> None:
         """Hand one line over; it is dropped and counted when too much waits already.
 
         Args:
-            line: without its line end.
+            data: with its line end.
             is_minor: drop it first.
         """
-        data = line.encode(errors="backslashreplace") + b"\n"
         room = MAX_MINOR_BYTES if is_minor else MAX_WAITING_BYTES
-        with self._changed:
+        with self._lock:
             if self._is_closed:
                 return
             if self._thread is None:
@@ -65,11 +75,13 @@ class LineWriter:
                 return
             self._lines.append(data)
             self._waiting_bytes += len(data)
-            self._changed.notify()
+            if self._waiting_bytes >= self._wake_bytes:
+                self._wake_bytes = _NEVER
+                self._changed.notify()
 
     def close(self) -> None:
         """Write what waits, for at most `CLOSE_S`; further lines are forgotten."""
-        with self._changed:
+        with self._lock:
             self._is_closed = True
             self._changed.notify()
         if self._thread is not None:
@@ -78,28 +90,52 @@ class LineWriter:
     def _drain(self) -> None:
         while lines := self._take():
             try:
-                for chunk in _chunks(lines):
-                    self._write_out(chunk)
+                self._write_out(lines)
             except (OSError, ValueError):
                 # The reader is gone for good (closed pipe): that silences the log, not the work.
-                with self._changed:
+                with self._lock:
                     self._is_closed = True
                     self._lines.clear()
                 return
+            self._linger()
+
+    def _linger(self) -> None:
+        """Let lines gather, up to a time and an amount."""
+        with self._lock:
+            if not self._is_closed and self._waiting_bytes < GATHERED_BYTES:
+                self._wake_bytes = GATHERED_BYTES
+                self._changed.wait(LINGER_S)
 
     def _take(self) -> list[bytes]:
         """Everything that waits, and the count of what was dropped behind it; empty at the end."""
-        with self._changed:
+        with self._lock:
             while not (self._lines or self._dropped or self._is_closed):
+                self._wake_bytes = 1
                 self._changed.wait()
+            self._wake_bytes = _NEVER
             lines, self._lines, self._waiting_bytes = self._lines, [], 0
             dropped, self._dropped = self._dropped, 0
         if dropped:
-            lines.append(self._dropped_line(dropped).encode() + b"\n")
+            lines.append(self._dropped_line(dropped))
         return lines
 
 
-def _chunks(lines: list[bytes]) -> Iterator[bytes]:
+def to_stream(stream: TextIO) -> Callable[[Sequence[bytes]], None]:
+    """A function that writes lines to a stream.
+
+    One with a file descriptor is written to below its own buffer, so that nothing of a blocked
+    write is left for the interpreter's exit to flush.
+    """
+    write_out = _writer(stream)
+
+    def write(lines: Sequence[bytes]) -> None:
+        for chunk in _chunks(lines):
+            write_out(chunk)
+
+    return write
+
+
+def _chunks(lines: Sequence[bytes]) -> Iterator[bytes]:
     """Whole lines in pieces that a pipe takes at once: other processes may write to it too."""
     chunk = b""
     for line in lines:

@@ -1,23 +1,29 @@
-"""The one place where events become words: a line of text or of JSON each.
+"""The one place where events become words; `rendering.py` has the forms that these take.
 
 The table at the end names level and wording of every event; nothing else in the house logs.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from dataclasses import asdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from toril import events as ev
-from toril.line_writer import LineWriter
+from toril import rendering
+from toril.correlation import of_job
+from toril.journal import Journal
+from toril.line_writer import LineWriter, to_stream
+from toril.log_settings import LEVELS, LogSettings
+from toril.redaction import redactor
 from toril.units import format_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+FREE_TEXT = ("line", "reason", "stack", "how", "remedy")
+"""Fields of events that hold what jobs and errors say, from which secrets are masked."""
 
 
 class Log:
@@ -28,26 +34,47 @@ class Log:
 
     Args:
         stream: where lines go; standard error by default, standard output is for data.
-        as_json: one JSON object a line, with `time`, `level`, `event`, the event's fields and
-            `message`; else `HH:MM:SS LEVEL message`.
+        told: level, form and what is masked.
+        journal: the path of the journal's socket, when the stream is the journal: entries go there
+            with their fields, unless `told` wants a form of its own.
     """
 
-    def __init__(self, stream: TextIO | None = None, *, as_json: bool = False) -> None:
-        self._as_json = as_json
-        self._writer = LineWriter(stream or sys.stderr, self._dropped)
+    def __init__(
+        self, stream: TextIO | None = None, told: LogSettings | None = None, *, journal: str = ""
+    ) -> None:
+        told = told or LogSettings()
+        write_out = to_stream(stream or sys.stderr)
+        self._journal: Journal | None = None
+        self._form = rendering.as_json if told.format == "json" else rendering.as_text
+        self._say: Callable[[str], bytes] = rendering.line
+        if journal and told.format == "auto":
+            self._form, self._say = rendering.as_journal, rendering.said_to_journal
+            self._journal = Journal(write_out, journal)
+            write_out = self._journal.write
+        self._least = LEVELS[told.level]
+        self._redacted = redactor(told.redact)
+        self._writer = LineWriter(write_out, self._dropped)
 
     def __call__(self, event: ev.Event) -> None:
         """Write one event; a stream that is gone (closed pipe) silences the log, not the work."""
-        self._writer.write(self._line(event), is_minor=isinstance(event, ev.JobOutput))
+        level, words = _WORDS[type(event)]
+        if not isinstance(level, str):
+            level = level(event)
+        if _NUMBERS[level] >= self._least:
+            event = self._without_secrets(event)
+            data = self._form(event, level, words(event))
+            self._writer.write(data, is_minor=type(event) is ev.JobOutput)
 
     def say(self, text: str) -> None:
         """Write text for people as it is, line by line: the last words of a command."""
-        for line in text.split("\n"):
-            self._writer.write(_escaped(line))
+        for line in self._redacted(text).split("\n"):
+            self._writer.write(self._say(line))
 
     def close(self) -> None:
         """Write what waits, for about a second at most; what comes later is forgotten."""
         self._writer.close()
+        if self._journal is not None:
+            self._journal.close()
 
     def __enter__(self) -> Self:
         return self
@@ -60,36 +87,33 @@ class Log:
     ) -> None:
         self.close()
 
-    def _dropped(self, count: int) -> str:
-        return self._line(ev.LogLinesDropped(count))
+    def _dropped(self, count: int) -> bytes:
+        event = ev.LogLinesDropped(count)
+        level, words = _WORDS[ev.LogLinesDropped]
+        return self._form(event, str(level), words(event))
 
-    def _line(self, event: ev.Event) -> str:
-        level, words = _WORDS[type(event)]
-        level = level if isinstance(level, str) else level(event)
-        return _json(event, level, words(event)) if self._as_json else _text(level, words(event))
-
-
-def event_name(event: ev.Event) -> str:
-    """`JobSettled` → `job-settled`."""
-    name = type(event).__name__
-    return "".join("-" + c.lower() if c.isupper() else c for c in name).lstrip("-")
-
-
-def _json(event: ev.Event, level: str, message: str) -> str:
-    record = {"time": round(time.time(), 3), "level": level, "event": event_name(event)}
-    return json.dumps(record | asdict(event) | {"message": message})
+    def _without_secrets(self, event: ev.Event) -> ev.Event:
+        masked = {}
+        for name in _FREE_FIELDS[type(event)]:
+            text = getattr(event, name)
+            if text and (clean := self._redacted(text)) != text:
+                masked[name] = clean
+        return replace(event, **masked) if masked else event  # type: ignore[arg-type]
 
 
-def _text(level: str, message: str) -> str:
-    return _escaped(f"{time.strftime('%H:%M:%S')} {level:<7} {message}")
+def _job(e: Any) -> str:
+    """The job of an event, with the correlation id that somebody gave it."""
+    given = e.correlation_id and e.correlation_id != of_job(e.queue, e.job_id)
+    return f"{e.queue} job {e.job_id or '-'}" + (f" [{e.correlation_id}]" if given else "")
 
 
-def _escaped(line: str) -> str:
-    """The line with everything visible that ends lines or commands terminals.
+def _output_level(e: ev.JobOutput) -> str:
+    return e.severity if e.severity in _NUMBERS else "INFO"
 
-    Names, ids, errors and output are other people's text; none of it may forge a line.
-    """
-    return line.translate(_CONTROLS)
+
+def _output(e: ev.JobOutput) -> str:
+    of = _job(e) if e.job_id else e.queue
+    return f"{of} {e.stream}{' ' if e.logger else ''}{e.logger}: {e.line}"
 
 
 def _settled(e: ev.JobSettled) -> str:
@@ -98,14 +122,9 @@ def _settled(e: ev.JobSettled) -> str:
     is_named = not e.error_name or e.reason.startswith(e.error_name)
     parts = [part for part in ("" if is_named else e.error_name, e.reason) if part]
     return (
-        f"{e.queue} job {e.job_id} {e.name} attempt {e.attempt} {e.verdict} -> {e.settled} "
+        f"{_job(e)} {e.name} attempt {e.attempt} {e.verdict} -> {e.settled} "
         f"(waited {waited}, ran {format_ms(e.run_ms)}{cpu})" + "".join(f": {p}" for p in parts)
     )
-
-
-def _output(e: ev.JobOutput) -> str:
-    of_job = f" job {e.job_id}" if e.job_id else ""
-    return f"{e.queue}{of_job} {e.stream}: {e.line}"
 
 
 def _started(e: ev.WorkerStarted) -> str:
@@ -189,10 +208,7 @@ def _count(number: int, one: str, many: str) -> str:
 
 
 _LEVEL_WORDS = {"process": " (against crashes, leaks and loops; no security claim)"}
-_CONTROLS = {
-    code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-}
-"""C0, DEL, C1 and Unicode's line ends, as Python would write them: `\\n`, `\\x1b`."""
+_NUMBERS = {name.upper(): number for name, number in LEVELS.items()}
 
 _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
     ev.LogLinesDropped: (
@@ -216,18 +232,20 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
         ),
     ),
     ev.JobSettled: (lambda e: "WARNING" if e.settled == "failed" else "INFO", _settled),
-    ev.JobOutput: ("INFO", _output),
+    ev.JobAdded: ("DEBUG", lambda e: f"{_job(e)} {e.name} added by job {e.by_job_id}"),
+    ev.JobActive: ("DEBUG", lambda e: f"{_job(e)} {e.name} attempt {e.attempt} active"),
+    ev.JobOutput: (_output_level, _output),
     ev.LockLost: (
         "WARNING",
-        lambda e: f"{e.queue} job {e.job_id}: lock lost; its child is killed, its result refused",
+        lambda e: f"{_job(e)}: lock lost; its child is killed, its result refused",
     ),
     ev.SettlementRefused: (
         "ERROR",
-        lambda e: f"{e.queue} job {e.job_id}: end of attempt ({e.verdict}) not written: {e.reason}",
+        lambda e: f"{_job(e)}: end of attempt ({e.verdict}) not written: {e.reason}",
     ),
     ev.ReportRefused: (
         "WARNING",
-        lambda e: f"{e.queue} job {e.job_id}: progress or log not written: {e.reason}",
+        lambda e: f"{_job(e)}: progress or log not written: {e.reason}",
     ),
     ev.RedisFailed: ("ERROR", lambda e: f"{e.queue}: {e.what} fails: {e.reason}"),
     ev.UpkeepFailed: (
@@ -239,7 +257,10 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
         lambda e: f"{e.queue}: removed {_count(e.count, 'id', 'ids')} without a job from the queue",
     ),
     ev.StalledRecovered: ("WARNING", _stalled),
-    ev.ChildGone: ("WARNING", lambda e: f"{e.queue}: child {e.pid} {e.how}"),
+    ev.ChildGone: (
+        "WARNING",
+        lambda e: f"{e.queue}: child {e.pid} {e.how}; another takes its place",
+    ),
     ev.ClaimingPaused: ("ERROR", _paused),
     ev.ClaimingResumed: ("INFO", lambda e: f"{e.queue}: claiming goes on"),
     ev.ListenerFailed: ("WARNING", _listener),
@@ -322,4 +343,10 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
         "WARNING",
         lambda e: f"`toril status` of others does not see this supervisor; jobs go on: {e.reason}",
     ),
+}
+"""Kind of event → level, or what tells it, and words."""
+
+_FREE_FIELDS = {
+    kind: tuple(name for name in rendering.field_names(kind) if name in FREE_TEXT)
+    for kind in _WORDS
 }

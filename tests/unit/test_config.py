@@ -178,7 +178,8 @@ class TestPassword:
         file.write_text(f'redis_password_file = "{secret}"\n{WHOLE}')
         found = load(Sources(path=file, environ={}))
         assert found.settings.redis == "redis://:p%40ss%2Fword@127.0.0.1:6379/0"
-        assert "word" not in str(shown(found))
+        assert "p@ss" not in str(shown(found))
+        assert "p%40ss" not in str(shown(found))
         assert [queue.hidden for queue in found.settings.queues] == [(str(file), str(secret))] * 2
 
     def test_comes_from_the_service_manager(self, file, tmp_path):

@@ -41,10 +41,11 @@ PAYLOADS = {
     FrameType.CALL: [b"\0\0\0\0" + b'{"method": "add", "payload": {}}', b""],
     FrameType.LAST: [b"2 threads left"],
     FrameType.UPDATE_DATA: [b"{}", b"[" * 5000],
+    FrameType.RECORD: [b"\x14\x01atext", b"\x14\xff", b""],
     FrameType.USAGE: [struct.pack("<Q", 1), b"\xff" * 8, b""],
 }
 SAID = [*PAYLOADS, *[one for one in PAYLOADS if one not in {FrameType.READY, FrameType.FAULT}] * 5]
-CODES = [int(one) for one in FrameType] + [0, 5, 26, 255]
+CODES = [int(one) for one in FrameType] + [0, 5, 27, 255]
 
 
 class Conversation:

@@ -16,7 +16,9 @@ import pytest
 
 from toril import events as ev
 from toril import line_writer
-from toril.log import Log, event_name
+from toril.log import FREE_TEXT, Log
+from toril.log_settings import LogSettings
+from toril.rendering import event_name
 
 EVENTS = typing.get_args(ev.Event)
 SAMPLES = {
@@ -47,7 +49,7 @@ def sample(kind: type) -> ev.Event:
 
 def logged(*events: ev.Event, as_json: bool = False) -> str:
     stream = io.StringIO()
-    with Log(stream, as_json=as_json) as log:
+    with Log(stream, LogSettings(level="debug", format="json" if as_json else "text")) as log:
         for event in events:
             log(event)
     return stream.getvalue()
@@ -69,7 +71,7 @@ def test_every_event_is_one_line(kind, as_json):
     if as_json:
         record = json.loads(line)
         assert record["event"] == event_name(sample(kind))
-        assert record["level"] in {"INFO", "WARNING", "ERROR"}
+        assert record["level"] in {"DEBUG", "INFO", "WARNING", "ERROR"}
         assert {"time", "level", "event", "message"}.isdisjoint(f.name for f in fields(kind))
     else:
         assert not fields(kind) or any(word in line for word in ("text", "7", "1, 2"))
@@ -111,6 +113,52 @@ def test_a_failed_job_is_a_warning_with_the_exceptions_type():
         replace(SETTLED, error_name="OSError", reason="OSError: no")
     )
     assert " INFO " in logged(replace(SETTLED, settled="retried at once"))
+
+
+def test_a_correlation_id_that_somebody_gave_stands_in_the_line():
+    assert "images job 7 [order-7] optimize" in logged(replace(SETTLED, correlation_id="order-7"))
+    assert "images job 7 optimize" in logged(replace(SETTLED, correlation_id="images:7"))
+
+
+RECORD = ev.JobOutput("images", "7", "logging", "boom", "images:7", "myapp.io", "WARNING")
+
+
+def test_a_record_has_its_level_and_logger():
+    assert logged(RECORD).endswith(" WARNING images job 7 logging myapp.io: boom\n")
+    assert " DEBUG   images" in logged(replace(RECORD, severity="DEBUG"))
+
+
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [
+        ("debug", ["job-active", "job-settled", "job-settled", "job-output"]),
+        ("info", ["job-settled", "job-settled", "job-output"]),
+        ("warning", ["job-settled", "job-output"]),
+        ("error", []),
+    ],
+)
+def test_only_what_matters_enough_is_said(level, told):
+    stream = io.StringIO()
+    events = ev.JobActive("images", "7", "n", 1), replace(SETTLED, settled="done"), SETTLED, RECORD
+    with Log(stream, LogSettings(level=level, format="json")) as log:
+        for event in events:
+            log(event)
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == told
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
+def test_what_jobs_and_errors_say_has_no_secrets(kind, as_json):
+    free = [field.name for field in fields(kind) if field.name in FREE_TEXT]
+    event = replace(sample(kind), **dict.fromkeys(free, "password=hunter2 amqp://a:hunter2@b"))
+    assert "hunter2" not in logged(event, as_json=as_json)
+
+
+def test_last_words_have_no_secrets():
+    stream = io.StringIO()
+    with Log(stream) as log:
+        log.say("cannot reach redis://:hunter2@host\nat all")
+    assert stream.getvalue() == "cannot reach redis://***@host\nat all\n"
 
 
 def test_a_wait_that_nobody_knows_is_no_number():

@@ -76,6 +76,9 @@ TOP_FLAGS = (
     Flag("--prefix", ("prefix",), "PREFIX", "key prefix (default: bull)"),
     Flag("--drain-timeout", ("drain_timeout",), "T", "for running jobs at stop; default: 30s"),
     Flag("--health", ("health", "listen"), "ADDRESS", "for probes, such as 127.0.0.1:9464"),
+    Flag("--log-level", ("log", "level"), "LEVEL", "debug, info, warning, error; default: info"),
+    Flag("--log-format", ("log", "format"), "FORMAT", "auto, text or json; default: auto"),
+    Flag("--redact", ("log", "redact"), "NAME", "mask values of this name in the log", "many"),
     Flag("--name", ("name",), "NAME", "of this worker; default: host and process id"),
 )
 

@@ -8,11 +8,13 @@ Source: observed with bullmq 6.7.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from toril.call import MAX_DATA_BYTES, MAX_NAME_BYTES, MAX_OPTS_BYTES
+from toril.correlation import MAX_CHARS, OPTION
 from toril.errors import InvalidInput, InvalidOption
 from toril.runtime.jobdata import JsonText, data_text
 from toril.runtime.keys import check_job_id
@@ -60,6 +62,7 @@ class AddOptions(JobDefaults, total=False):
     ignore_dependency_on_failure: bool | None
     remove_dependency_on_failure: bool | None
     telemetry: Telemetry | str | None
+    correlation_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ class NewJob:
         ignore_dependency_on_failure: the parent waits for it no more, and can read why it failed.
         remove_dependency_on_failure: the parent waits for it no more.
         telemetry: the trace that it belongs to; a bare text is the metadata.
+        correlation_id: what this job and all that it sets off have in common in the logs, 1 to 200
+            characters; without one it is the trace's id, or made of queue and job id.
     """
 
     name: str
@@ -114,6 +119,7 @@ class NewJob:
     ignore_dependency_on_failure: bool | None = None
     remove_dependency_on_failure: bool | None = None
     telemetry: Telemetry | str | None = None
+    correlation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +240,7 @@ def _stored_options(job: NewJob) -> dict[str, Any]:
         ),
         "sizeLimit": _optional_integer("size_limit", job.size_limit, 1, MAX_COUNT),
         "timestamp": None if job.timestamp is None else epoch_ms("timestamp", job.timestamp),
+        OPTION: _correlation_id(job.correlation_id),
     }
     opts = {name: value for name, value in given.items() if value is not None}
     flags = {name: getattr(job, name) for name in CHILD_FLAGS}
@@ -277,6 +284,16 @@ def _telemetry(value: Telemetry | str | None) -> Mapping[str, str | bool]:
         case Telemetry():
             return value.as_stored()
     raise InvalidOption(f"telemetry is {value!r}; expected text, or Telemetry('…')")
+
+
+def _correlation_id(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and 0 < len(value) <= MAX_CHARS:
+        with suppress(UnicodeEncodeError):
+            value.encode()
+            return value
+    raise InvalidOption(f"correlation_id is {value!r:.300}; expected 1 to {MAX_CHARS} characters")
 
 
 def _keep(what: str, value: KeepOption | None) -> object:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from toril.correlation import OPTION, of_producer
 from toril.errors import InvalidOption
 from toril.units import MAX_DURATION_MS, duration_ms
 
@@ -122,6 +123,7 @@ class JobOpts:
         lifo: an immediate retry goes to the front.
         keep_logs: log lines that stay; None keeps all, and so does 0 as BullMQ reads it.
         stack_trace_limit: stack traces that stay on the job; None keeps all.
+        correlation_id: what its producer gave or its trace says; empty for none.
     """
 
     attempts: int = 0
@@ -131,6 +133,7 @@ class JobOpts:
     lifo: bool = False
     keep_logs: int | None = None
     stack_trace_limit: int | None = None
+    correlation_id: str = ""
 
 
 class _StoredBackoff(msgspec.Struct, frozen=True):
@@ -153,6 +156,9 @@ class _StoredOpts(msgspec.Struct, frozen=True, rename="camel"):
     lifo: Any = None
     keep_logs: float | None = msgspec.field(default=None, name="kl")
     stack_trace_limit: float | None = None
+    correlation_id: Any = msgspec.field(default=None, name=OPTION)
+    telemetry: Any = msgspec.field(default=None, name="tm")
+    omits_context: Any = msgspec.field(default=None, name="omc")
 
 
 _decoder = msgspec.json.Decoder(_StoredOpts, strict=False)
@@ -182,6 +188,7 @@ def parse_opts(raw: bytes) -> JobOpts:
         lifo=bool(stored.lifo),
         keep_logs=_optional_count(stored.keep_logs) or None,
         stack_trace_limit=_optional_count(stored.stack_trace_limit),
+        correlation_id=of_producer(stored.correlation_id, stored.telemetry, stored.omits_context),
     )
 
 

@@ -17,6 +17,7 @@ from toril.errors import ProtocolError, TorilError
 from toril.sandbox import outcomes
 from toril.sandbox.frames import FrameType
 from toril.sandbox.outcomes import Fault
+from toril.sandbox.record import Record
 from toril.sandbox.reply import Reply
 
 if TYPE_CHECKING:
@@ -196,6 +197,11 @@ class Attempt:
         if self._child.process.capture.output.admit(len(payload), text.count("\n") + 1):
             self._child.tell(self._child.listener.on_log, self.call, "log", [text])
 
+    def _on_record(self, payload: bytes) -> None:
+        record = Record.decode(payload)
+        if self._child.process.capture.output.admit(len(payload), record.text.count("\n") + 1):
+            self._child.tell(self._child.listener.on_record, self.call, record)
+
     def _on_call(self, payload: bytes) -> None:
         if len(payload) < _NUMBER.size:
             raise ProtocolError("CALL frame is malformed")
@@ -279,6 +285,7 @@ class Attempt:
         FrameType.UPDATE_DATA: _on_update_data,
         FrameType.CHECKPOINT: _on_checkpoint,
         FrameType.LOG: _on_log,
+        FrameType.RECORD: _on_record,
         FrameType.CALL: _on_call,
         FrameType.LAST: _on_last,
         FrameType.USAGE: _on_usage,

@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import setproctitle
 
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox import confine, denied, ends, preload, proc, strategies, workplace
+from toril.sandbox import (
+    confine,
+    denied,
+    ends,
+    logs,
+    preload,
+    proc,
+    strategies,
+    workplace,
+)
 from toril.sandbox.frames import Frame, FrameType, encode
 from toril.sandbox.job import SandboxedJob
 from toril.sandbox.levels import WALLED
@@ -73,7 +82,9 @@ def main(plan: Plan, processor: Processor | None) -> NoReturn:
         step = "setup"
         env = _set_up(plan, found)
         step = "data socket"
-        child = _Child(plan, found, env, Wire(confine.DATA_FD))
+        wire = Wire(confine.DATA_FD)
+        child = _Child(plan, found, env, wire)
+        logs.listen(wire)
     except BaseException as error:  # noqa: BLE001 - a wall: a child half set up must not run on
         _fault(plan, step, error)
     try:

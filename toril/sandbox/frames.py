@@ -52,6 +52,7 @@ class FrameType(enum.IntEnum):
     UPDATE_DATA = 24
     USAGE = 25
     CHECKPOINT = 26
+    RECORD = 27
 
 
 _TYPES = {int(one): one for one in FrameType}
@@ -61,6 +62,9 @@ MAX_PROGRESS_BYTES = 64 * 1024
 
 MAX_LOG_BYTES = 64 * 1024
 """Longest log entry, bytes; chosen as for progress."""
+
+MAX_RECORD_BYTES = MAX_LOG_BYTES + 257
+"""Longest record of `logging`, bytes: an entry, a level and the name of a logger."""
 
 MAX_ERROR_BYTES = 64 * 1024
 """Largest ERROR or FAULT payload, bytes; chosen: message and traceback are cut well below it."""
@@ -95,6 +99,7 @@ def supervisor_maxima(result_bytes: int) -> Mapping[FrameType, int]:
         FrameType.UPDATE_DATA: MAX_DATA_BYTES,
         FrameType.USAGE: 8,
         FrameType.CHECKPOINT: MAX_CHECKPOINT_BYTES,
+        FrameType.RECORD: MAX_RECORD_BYTES,
     }
 
 

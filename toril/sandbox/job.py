@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from toril import correlation
 from toril.call import MAX_CHECKPOINT_BYTES, MAX_DATA_BYTES
 from toril.errors import TorilError
 from toril.sandbox import asking
@@ -59,6 +60,8 @@ class SandboxedJob:
         data: the job's data.
         telemetry: the trace that its producer stored with it; None without one. Jobs that it adds
             carry it too: set it to hand on another.
+        correlation_id: what all that one request sets off has in common in the logs; its
+            producer's, its trace's, or made of queue and id. Jobs that it adds have it too.
         env: what the processor module's `setup()` returned in this child; None without one.
         checkpointed: what an earlier attempt kept last with `checkpoint()`; None without one.
     """
@@ -90,6 +93,10 @@ class SandboxedJob:
         self.priority: int = fields.get("priority", 0)
         self.data: Any = _read("job data is", data)
         self.telemetry: Telemetry | None = Telemetry.of(self.opts)
+        given = self.opts.get(correlation.OPTION), self.opts.get("tm"), self.opts.get("omc")
+        self.correlation_id: str = correlation.of_job(
+            self.queue, self.id, correlation.of_producer(*given)
+        )
         self.env = env
         self.checkpointed: Any = fields.get("checkpoint")
         self._sender = sender
@@ -164,7 +171,8 @@ class SandboxedJob:
             name: its name.
             data: any JSON value.
             queue: another queue, which the settings of this one name (`--allow-queue`).
-            options: as for `Queue.add`; without `telemetry` it carries this job's.
+            options: as for `Queue.add`; without `telemetry` and `correlation_id` it has
+                this job's.
 
         Raises:
             InvalidInput: one of its kinds: a name, data or option that cannot be.

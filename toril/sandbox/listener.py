@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from toril.call import Call, Outcome, Verdict
     from toril.sandbox.handle import Child
     from toril.sandbox.launcher import Zygote
+    from toril.sandbox.record import Record
     from toril.sandbox.reply import Reply
 
 
@@ -65,6 +66,9 @@ class ChildListener(Protocol):
 
         Without a call when none was running, without a child when the zygote wrote them.
         """
+
+    def on_record(self, child: Child, call: Call, record: Record) -> None:
+        """A record of the job's `logging`."""
 
     def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
         """The job's new data, JSON text."""

@@ -30,6 +30,7 @@ LEGAL: Mapping[FrameType, frozenset[State]] = {
     FrameType.CALL: _BUSY,
     FrameType.USAGE: _BUSY,
     FrameType.CHECKPOINT: _BUSY,
+    FrameType.RECORD: _BUSY,
 }
 """Frame type → the states in which a child may send it; what only the supervisor sends: never."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from toril import events as ev
 from toril.call import Outcome, Verdict
+from toril.correlation import of_job
 from toril.runtime.retry import unrun
 from toril.supervisor.calls import as_call, zygote_spec
 from toril.supervisor.pool import Pool
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from toril.runtime.retry import Policy
     from toril.sandbox.handle import Child
     from toril.sandbox.listener import ChildExit
+    from toril.sandbox.record import Record
     from toril.sandbox.reply import Reply
     from toril.supervisor.listeners import Listeners
     from toril.supervisor.rehearsal import Rehearsal
@@ -169,6 +171,9 @@ class Attempts:
         elif self._pool.free:
             child = self._pool.run(as_call(claim, self._queue.name))
             self._running[child] = claim
+            queue = self._queue.name
+            of = of_job(queue, claim.id, claim.opts.correlation_id)
+            self._emit(ev.JobActive(queue, claim.id, claim.name, claim.attempts_started, of))
             if self.listeners is not None:
                 self.listeners.active(claim)
         else:
@@ -250,13 +255,22 @@ class Attempts:
 
     def on_log(self, child: Child | None, call: Call | None, stream: str, lines: list[str]) -> None:
         """Lines for the job's log and for ours."""
-        job_id = call.job_id if call is not None else ""
+        claim = self._running.get(child) if child is not None and call is not None else None
+        where = self._where(claim, call)
         for line in lines:
-            self._emit(ev.JobOutput(self._queue.name, job_id, stream, line))
-        claim = self._running.get(child) if child is not None else None
-        if call is not None and claim is not None:
+            self._emit(ev.JobOutput(where[0], where[1], stream, line, where[2]))
+        if claim is not None:
             self._reports.log(claim, lines)
             self._listener.on_said()
+
+    def on_record(self, child: Child, call: Call, record: Record) -> None:
+        """A record of a job's `logging`, for the job's log and for ours."""
+        claim = self._running[child]
+        queue, job_id, of = self._where(claim, call)
+        name, level, text = record.logger, record.level, record.text
+        self._emit(ev.JobOutput(queue, job_id, "logging", text, of, name, level))
+        self._reports.log(claim, [f"{level} {name}: {text}"])
+        self._listener.on_said()
 
     def on_stack(self, child: Child, call: Call, text: str) -> None:
         """Where a job stands that has used most of its time; kept with the job."""
@@ -290,6 +304,13 @@ class Attempts:
 
     def _child_of(self, claim: Claim) -> Child | None:
         return next((child for child, one in self._running.items() if one is claim), None)
+
+    def _where(self, claim: Claim | None, call: Call | None) -> tuple[str, str, str]:
+        """Queue, job and correlation id of what was said."""
+        queue, job_id = self._queue.name, call.job_id if call is not None else ""
+        if claim is None:
+            return queue, job_id, ""
+        return queue, job_id, of_job(queue, job_id, claim.opts.correlation_id)
 
     def _end(self, claim: Claim, outcome: Outcome) -> None:
         self._cancelled.discard(claim.token)

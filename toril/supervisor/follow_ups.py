@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from toril.correlation import of_job
 from toril.errors import InvalidInput, TorilError
+from toril.events import JobAdded
 from toril.runtime.children import AskedOfChildren
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from collections.abc import Set as AbstractSet
 
+    from toril.events import Emit
     from toril.runtime.claim import Claim
     from toril.runtime.store import Store
     from toril.sandbox.reply import Reply
+    from toril.supervisor.settings import QueueSettings
 
 _CHILDREN = {asked.value: asked for asked in AskedOfChildren}
 _METHODS = ("add", *_CHILDREN)
@@ -40,16 +43,19 @@ class FollowUps:
     """Answers running jobs, one task for each question: they are few, and each waits for Redis.
 
     Args:
-        store: of the jobs' own queue.
-        queues: queues that they may add to, their own included.
+        queue: the jobs' own, and which others they may add to.
+        store: of their own queue.
+        emit: told what they add.
 
     Attributes:
-        queues: as given; others may be put in their place.
+        queues: that they may add to, their own included; others may be put in their place.
     """
 
-    def __init__(self, store: Store, queues: AbstractSet[str]) -> None:
+    def __init__(self, queue: QueueSettings, store: Store, emit: Emit) -> None:
+        self._queue = queue.name
         self._store = store
-        self.queues = queues
+        self.queues = {queue.name, *queue.allow.queues}
+        self._emit = emit
         self._answering: set[asyncio.Task[None]] = set()
 
     def ask(self, claim: Claim, method: str, payload: bytes, reply: Reply) -> None:
@@ -68,22 +74,27 @@ class FollowUps:
         except (ValueError, RecursionError) as error:
             reply.refuse(InvalidInput(f"the job to add is malformed: {error}"))
             return
-        self._begin(self._add(request, reply))
+        self._begin(self._add(claim, request, reply))
 
     def _begin(self, answer: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(answer)
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
-    async def _add(self, request: _Request, reply: Reply) -> None:
+    async def _add(self, claim: Claim, request: _Request, reply: Reply) -> None:
         data, queue = bytes(request.data), request.queue
+        own = of_job(self._queue, claim.id, claim.opts.correlation_id)
+        options = {"correlation_id": own} | request.options
         try:
             self._check(queue)
-            job_id = await self._store.add(request.name, data, request.options, queue)
+            job_id = await self._store.add(request.name, data, options, queue)
         except TorilError as error:
             reply.refuse(error)
         else:
             reply.give(job_id)
+            to = queue or self._queue
+            correlation_id = of_job(to, job_id, options["correlation_id"] or "")
+            self._emit(JobAdded(to, job_id, request.name, claim.id, correlation_id))
 
     def _check(self, queue: str | None) -> None:
         if queue is not None and queue not in self.queues:

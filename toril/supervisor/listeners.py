@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from toril.runtime.store import Ending
     from toril.sandbox.handle import Child
     from toril.sandbox.listener import ChildExit
+    from toril.sandbox.record import Record
     from toril.sandbox.reply import Reply
     from toril.supervisor.rehearsal import Rehearsal
     from toril.supervisor.settings import QueueSettings
@@ -239,6 +240,12 @@ class Listeners:
         del child, call
         for line in lines:
             self._emit(ev.JobOutput(self._queue, "", f"listeners {stream}", line))
+
+    def on_record(self, child: Child, call: Call, record: Record) -> None:
+        """They logged a record."""
+        del child, call
+        name, level = record.logger, record.level
+        self._emit(ev.JobOutput(self._queue, "", "listeners logging", record.text, "", name, level))
 
     def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
         """Not for listeners; nothing follows."""

@@ -14,7 +14,7 @@ import msgspec
 from toril import events as ev
 from toril.call import Verdict
 from toril.listeners import MAX_VALUE_BYTES
-from toril.log import event_name
+from toril.rendering import event_name
 from toril.runtime.retry import Complete, Fail, Retry
 
 if TYPE_CHECKING:

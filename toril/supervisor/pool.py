@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from toril.sandbox.handle import Child
     from toril.sandbox.launcher import Zygote, ZygoteSpec
     from toril.sandbox.listener import ChildExit
+    from toril.sandbox.record import Record
     from toril.sandbox.reply import Reply
 
 FIRST_DELAY_S = 0.1
@@ -55,6 +56,9 @@ class PoolListener(Protocol):
 
     def on_log(self, child: Child | None, call: Call | None, stream: str, lines: list[str]) -> None:
         """A job logged or printed lines, or without one a child, or the zygote."""
+
+    def on_record(self, child: Child, call: Call, record: Record) -> None:
+        """A job's `logging` made a record."""
 
     def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
         """A job replaced its data, JSON text."""
@@ -208,6 +212,10 @@ class Pool:
     def on_log(self, child: Child | None, call: Call | None, stream: str, lines: list[str]) -> None:
         """Handed on (callback of the sandbox)."""
         self._listener.on_log(child, call, stream, lines)
+
+    def on_record(self, child: Child, call: Call, record: Record) -> None:
+        """Handed on (callback of the sandbox)."""
+        self._listener.on_record(child, call, record)
 
     def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
         """Handed on (callback of the sandbox)."""

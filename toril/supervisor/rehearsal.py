@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from toril.sandbox.handle import Child
     from toril.sandbox.launcher import Zygote, ZygoteSpec
     from toril.sandbox.listener import ChildExit
+    from toril.sandbox.record import Record
     from toril.sandbox.reply import Reply
     from toril.supervisor.zygotes import Zygotes
 
@@ -106,6 +107,9 @@ class Rehearsal:
         self._on_lines(stream, lines)
 
     # Without a call there is nothing of these.
+
+    def on_record(self, child: Child, call: Call, record: Record) -> None:
+        """Never."""
 
     def on_progress(self, child: Child, call: Call, value: bytes) -> None:
         """Never."""

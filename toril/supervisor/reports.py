@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from toril.correlation import of_job
 from toril.errors import RedisUnavailable, TorilError
 from toril.events import ReportRefused
 from toril.runtime.claim import Report
@@ -116,7 +117,9 @@ class Reports:
         token = report.claim.token
         if token not in self._told:
             self._told.add(token)
-            self._emit(ReportRefused(self._queue, report.claim.id, str(error)))
+            claim = report.claim
+            correlation_id = of_job(self._queue, claim.id, claim.opts.correlation_id)
+            self._emit(ReportRefused(self._queue, claim.id, str(error), correlation_id))
 
     def _draft(self, claim: Claim) -> _Draft:
         return self._drafts.setdefault(claim.token, _Draft(claim))

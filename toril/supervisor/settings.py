@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from toril.checks import refusals, refuse
 from toril.errors import InvalidOption
+from toril.log_settings import LogSettings
 from toril.runtime.connection import open_pool
 from toril.runtime.keys import check_prefix, check_queue_name
 from toril.runtime.retry import KEEP_EVERYTHING
@@ -190,6 +191,7 @@ class Settings:
         worker_name: shown by BullMQ's `getWorkers` and in each job's `processedBy`; without spaces,
             which Redis does not allow in a connection's name.
         health_listen: `HOST:PORT` or `unix:/path` for probes and scrapers; None: nowhere.
+        log: what its log says, and how.
     """
 
     redis: str
@@ -199,6 +201,7 @@ class Settings:
     until_empty: bool = False
     worker_name: str = field(default_factory=default_worker_name)
     health_listen: str | None = None
+    log: LogSettings = field(default_factory=LogSettings)
 
     def __post_init__(self) -> None:
         """Refuse what cannot work; nothing is connected for it.

@@ -11,6 +11,7 @@ import random
 from typing import TYPE_CHECKING
 
 from toril.call import Outcome, Verdict
+from toril.correlation import of_job
 from toril.errors import RedisRefused, RedisUnavailable, TorilError
 from toril.events import JobSettled, SettlementRefused
 from toril.runtime.retry import Abandon, Fail, Retry, decide, words
@@ -148,7 +149,8 @@ class Settlements:
             return
         reason = str(result) if isinstance(result, TorilError) else result.value
         claim, verdict = ending.claim, ending.outcome.verdict.value
-        self._emit(SettlementRefused(self._queue, claim.id, verdict, reason))
+        correlation_id = of_job(self._queue, claim.id, claim.opts.correlation_id)
+        self._emit(SettlementRefused(self._queue, claim.id, verdict, reason, correlation_id))
 
 
 def _settled_event(queue: str, ending: Ending) -> JobSettled:
@@ -167,6 +169,7 @@ def _settled_event(queue: str, ending: Ending) -> JobSettled:
         reason=reason,
         error_name=outcome.error_name,
         peak_memory_bytes=outcome.usage.peak_memory_bytes,
+        correlation_id=of_job(queue, claim.id, claim.opts.correlation_id),
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from toril import events as ev
 from toril.call import Outcome, Verdict
+from toril.correlation import of_job
 from toril.errors import RedisUnavailable, TorilError
 from toril.runtime.claim import Claimed, ClaimRequest
 from toril.runtime.lock import LockKeeper
@@ -88,7 +89,7 @@ class Worker:
         policy = policy_of(queue)
         self._settlements = Settlements(queue.name, policy, self._keeper, emit)
         self._reports = Reports(queue.name, emit)
-        self._follow_ups = FollowUps(self._store, {queue.name, *queue.allow.queues})
+        self._follow_ups = FollowUps(queue, self._store, emit)
         self._attempts = Attempts(queue, policy, self._reports, self, emit)
         self._attempts.listeners = self._settlements.listeners = self._listeners
         self._intake = Intake(
@@ -394,7 +395,9 @@ class Worker:
     def _on_lost(self, claim: Claim) -> None:
         if self._settlements.is_sent(claim):
             return  # Its lock is gone because it is settled, or its settlement will say otherwise.
-        self._emit(ev.LockLost(self.queue.name, claim.id))
+        queue = self.queue.name
+        correlation_id = of_job(queue, claim.id, claim.opts.correlation_id)
+        self._emit(ev.LockLost(queue, claim.id, correlation_id))
         self._settlements.drop(claim)
         self._attempts.lose(claim)
 

@@ -49,7 +49,7 @@ class _Trial:
     def _pass_over(self, *_: Any) -> None:
         """Nothing of interest."""
 
-    on_outcome = on_progress = on_log = on_update_data = on_stack = on_call = _pass_over
+    on_outcome = on_progress = on_log = on_record = on_update_data = on_stack = on_call = _pass_over
     on_checkpoint = on_orphans = on_available = _pass_over
 
 

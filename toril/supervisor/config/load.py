@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from toril.checks import refusals, refuse
 from toril.errors import InvalidInput, InvalidOption
+from toril.log_settings import LogSettings
 from toril.runtime.connection import has_login
 from toril.runtime.embedded import url_of
 from toril.runtime.keys import DEFAULT_PREFIX, check_prefix
@@ -112,10 +113,12 @@ def load(sources: Sources) -> Loaded:
             "no queue is named; expected --queue and --processor, or [queues.NAME] in a file"
         )
     refuse(problems)
-    top = table.given("redis", "redis_password_file", "health", _QUEUES)
+    top = table.given("redis", "redis_password_file", "health", "log", _QUEUES)
     if table.health is not None:
         top |= table.health.given()
+    log = {} if table.log is None else table.log.given()
     try:
+        top["log"] = LogSettings(**log)
         settings = Settings(redis=url_of(url), queues=tuple(queues), **top)
     except InvalidInput as error:
         places = dict(settings_of_fields(ConfigTable))

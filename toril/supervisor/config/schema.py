@@ -117,6 +117,14 @@ class HealthTable(Table):
     health_listen: Text = unset("listen", "HOST:PORT or unix:PATH for probes and metrics")
 
 
+class LogTable(Table):
+    """`[log]`: what the log says, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = unset(text="the least that is said")
+    format: Literal["auto", "text", "json"] = unset(text="auto: fields in the journal, else text")
+    redact: Names = unset(text="names whose values are masked in what jobs print and fail with")
+
+
 class ConfigTable(Table):
     """The whole file."""
 
@@ -127,3 +135,4 @@ class ConfigTable(Table):
     drain_timeout_ms: Ms = unset("drain_timeout", "for running jobs at a stop")
     health: HealthTable = unset()
     queues: dict[str, QueueTable] = Field(default_factory=dict, description="by name")
+    log: LogTable = unset()

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from toril.log_settings import LogSettings
 from toril.runtime.options import KEEP_ALL, KeepRule
 from toril.sandbox.allow import Allow
 from toril.sandbox.limits import Limits
@@ -60,6 +61,8 @@ def json_schema() -> dict[str, Any]:
         for name, setting in table.get("properties", {}).items():
             if name in defaults:
                 setting["default"] = defaults[name]
+    for name, setting in schema["$defs"]["LogTable"]["properties"].items():
+        setting["default"] = _written(name, getattr(LogSettings(), name))
     return schema
 
 
@@ -76,7 +79,7 @@ def _of_table(owner: Any, places: Iterator[tuple[str, Keys]], loaded: Loaded) ->
 
 def _value(owner: Any, name: str) -> Any:
     """A field of a queue's settings, or of the values in it."""
-    for holder in (owner, *(getattr(owner, part, None) for part in ("limits", "allow"))):
+    for holder in (owner, *(getattr(owner, part, None) for part in ("limits", "allow", "log"))):
         if (found := getattr(holder, name, MISSING)) is not MISSING:
             return found
     limit = getattr(owner, "rate_limit", None)
