@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3}
 """Level → the journal's priority. Source: syslog(3)."""
 
-_JOURNAL_NAMES = {"job_id": "JOB", "correlation_id": "CORRELATION"}
+_JOURNAL_NAMES = {"job_id": "JOB", "job_ids": "JOB", "correlation_id": "CORRELATION"}
 """Fields of events that the journal has under a shorter name."""
 
 _CONTROLS = {
@@ -47,14 +47,16 @@ def as_json(event: Event, level: str, message: str) -> bytes:
 
 
 def as_journal(event: Event, level: str, message: str) -> bytes:
-    """Fields `MESSAGE`, `PRIORITY`, `TORIL_EVENT`, and `TORIL_…` of what the event says."""
+    """Fields `MESSAGE`, `PRIORITY`, `TORIL_EVENT`, and `TORIL_…` of what the event says.
+
+    A field that holds several values is there several times, each of which finds the entry.
+    """
     kind: type = type(event)
     told = [*_own_fields(level, message), ("TORIL_EVENT", _name(kind))]
     for name in field_names(kind):
         value = getattr(event, name)
-        if value is not None and value != "":
-            words = ", ".join(value) if isinstance(value, tuple) else str(value)
-            told.append((journal_name(name), words))
+        many = value if isinstance(value, tuple) else (value,)
+        told += [(journal_name(name), str(one)) for one in many if one is not None and one != ""]
     return journal.entry(told)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from toril.sandbox.handle import Child
     from toril.sandbox.listener import ChildExit
+    from toril.sandbox.record import Record
     from toril.sandbox.reply import Reply
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,7 @@ class Heard:
     """What was heard of one child."""
 
     log: list[tuple[str, str]] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     progress: list[Any] = field(default_factory=list)
     data: list[Any] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
@@ -82,6 +84,10 @@ class Pen:
     def on_checkpoint(self, child, call, value):
         self.heard[child].checkpoints.append(json.loads(value))
         self._note(child, "checkpoint")
+
+    def on_record(self, child, call, record):
+        self.heard[child].records.append(record)
+        self._note(child, "record")
 
     def on_update_data(self, child, call, value):
         self.heard[child].data.append(json.loads(value))

@@ -16,6 +16,7 @@ from tests.unit.test_log import SETTLED
 from toril import events as ev
 from toril.log import Log
 from toril.log_settings import LogSettings
+from toril.rendering import as_journal
 
 OUTPUT = ev.JobOutput("images", "7", "stdout", "one\ntwo=2", "order-7")
 
@@ -87,6 +88,11 @@ def test_a_settled_job_has_its_fields(journal):
         "TORIL_ERROR_NAME": "OSError",
         "TORIL_CORRELATION": "order-7",
     }
+
+
+def test_each_of_many_jobs_finds_the_entry():
+    data = as_journal(ev.StalledRecovered("images", ("7", "8")), "WARNING", "stalled")
+    assert b"\nTORIL_JOB=7\nTORIL_JOB=8\n" in data
 
 
 def test_text_of_several_lines_stays_whole_and_forges_no_field(journal):

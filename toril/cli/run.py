@@ -42,7 +42,11 @@ def told_of(settings: Settings, options: argparse.Namespace) -> LogSettings:
 
 def _journal() -> str:
     """The journal's socket, where standard error is connected to the journal."""
-    return SOCKET if is_journal(sys.stderr.fileno(), os.environ) else ""
+    try:
+        fd = sys.stderr.fileno()
+    except (OSError, ValueError):
+        return ""
+    return SOCKET if is_journal(fd, os.environ) else ""
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
