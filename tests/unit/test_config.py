@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from toril.cli.run import settings_of
 from toril.cli.verbs import parser
 from toril.errors import InvalidOption, InvalidSettings
+from toril.log_settings import LogSettings
 from toril.runtime.limiter import RateLimit
 from toril.runtime.options import KEEP_ALL, KeepRule
 from toril.sandbox.levels import Level
@@ -281,3 +282,30 @@ def test_ends_that_cannot_be_are_refused_with_their_line(file, written, reason):
     file.write_text(WHOLE.replace("concurrency = 4", f"concurrency = {written}"))
     with pytest.raises(InvalidSettings, match=rf"7.*concurrency.*{reason}"):
         load(Sources(path=file, environ={}))
+
+
+class TestLog:
+    def test_is_told_by_file_environment_and_flags(self, tmp_path):
+        path = tmp_path / "toril.toml"
+        path.write_text(WHOLE + '[log]\nlevel = "error"\nredact = ["pin"]\n')
+        words = ["run", "--config", str(path), "--log-level", "debug"]
+        log = settings_of(parser().parse_args(words)).log
+        assert log == LogSettings("debug", redact=("pin",))
+
+        environ = {"TORIL_LOG__FORMAT": "json", "TORIL_LOG__REDACT": "pin, puk"}
+        told = load(Sources(path=path, environ=environ)).settings.log
+        assert told == LogSettings("error", "json", ("pin", "puk"))
+
+    def test_refuses_what_is_wrong_with_everything_else(self, tmp_path):
+        path = tmp_path / "toril.toml"
+        path.write_text(WHOLE + 'x = 1\n[log]\nlevel = "loud"\nredact = ["ok", "(a+)+$"]\n')
+        with pytest.raises(InvalidSettings) as refused:
+            load(Sources(path=path, environ={}))
+        assert len(refused.value.problems) == 3
+        assert "log.level is 'loud'; expected 'debug', 'info'" in refused.value.problems[1]
+        assert "log.redact names '(a+)+$'; expected words" in refused.value.problems[2]
+
+    def test_the_schema_has_its_own_defaults(self):
+        tables = json_schema()["$defs"]
+        assert tables["LogTable"]["properties"]["level"]["default"] == "info"
+        assert tables["SandboxTable"]["properties"]["level"]["default"] == "restricted"

@@ -23,7 +23,7 @@ from toril.supervisor.config.problems import (
     value_problems,
     without_problems,
 )
-from toril.supervisor.config.schema import ConfigTable
+from toril.supervisor.config.schema import ConfigTable, LogTable
 from toril.supervisor.config.secrets import password_path, with_password
 from toril.supervisor.config.toml_file import PYPROJECT, read_toml
 from toril.supervisor.settings import Settings
@@ -108,6 +108,7 @@ def load(sources: Sources) -> Loaded:
         url = _server_url(table, merged, sources.environ)
     except InvalidInput as error:
         problems.extend(problems_of(error))
+    log = _log_settings(table, merged, problems)
     if not table.queues:
         problems.append(
             "no queue is named; expected --queue and --processor, or [queues.NAME] in a file"
@@ -116,10 +117,8 @@ def load(sources: Sources) -> Loaded:
     top = table.given("redis", "redis_password_file", "health", "log", _QUEUES)
     if table.health is not None:
         top |= table.health.given()
-    log = {} if table.log is None else table.log.given()
     try:
-        top["log"] = LogSettings(**log)
-        settings = Settings(redis=url_of(url), queues=tuple(queues), **top)
+        settings = Settings(redis=url_of(url), queues=tuple(queues), log=log, **top)
     except InvalidInput as error:
         places = dict(settings_of_fields(ConfigTable))
         refuse(value_problems(problems_of(error), places, merged))
@@ -188,6 +187,16 @@ def _own_files(sources: Sources, table: ConfigTable) -> Iterator[Path]:
         yield sources.path
     if password := password_path(table.redis_password_file, sources.environ):
         yield password
+
+
+def _log_settings(table: ConfigTable, merged: Merged, problems: list[str]) -> LogSettings:
+    """What the log is told; what it refuses goes to `problems`."""
+    try:
+        return LogSettings(**({} if table.log is None else table.log.given()))
+    except InvalidInput as error:
+        places = dict(settings_of_fields(LogTable, ("log",)))
+        problems += value_problems(problems_of(error), places, merged)
+        return LogSettings()
 
 
 def _server_url(table: ConfigTable, merged: Merged, environ: Mapping[str, str]) -> str:
