@@ -22,10 +22,16 @@ def end(job: SandboxedJob) -> str:
     return job.correlation_id
 
 
+def shout(job: SandboxedJob) -> None:
+    """Log a long line."""
+    del job
+    logging.getLogger("myapp").info("x" * 60_000)
+
+
 def fail(job: SandboxedJob) -> None:
     """Fail with a secret."""
     del job
     raise RuntimeError("cannot reach postgres://app:hunter2@db/app")
 
 
-processors = {"begin": begin, "end": end, "fail": fail}
+processors = {"begin": begin, "end": end, "fail": fail, "shout": shout}
