@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from toril import events as ev
-from toril import rendering
+from toril import lifecycle, rendering
 from toril.correlation import of_job
 from toril.journal import Journal
 from toril.line_writer import LineWriter, to_stream
@@ -159,18 +159,18 @@ def _deadline(e: ev.DrainDeadline) -> str:
     return f"{e.queue}: time is over; {jobs} back to the queue"
 
 
-def _reloaded(e: ev.Reloaded) -> str:
+def _reloaded(e: lifecycle.Reloaded) -> str:
     changed = f"changed: {', '.join(e.applied)}" if e.applied else "no setting changed"
     waiting = f"; needs a restart: {', '.join(e.waiting)}" if e.waiting else ""
     return f"reloaded, new jobs run by the new code; {changed}{waiting}"
 
 
-def _not_reloaded(e: ev.ReloadFailed) -> str:
+def _not_reloaded(e: lifecycle.ReloadFailed) -> str:
     trace = f"\n{e.traceback}" if e.traceback else ""
     return f"reload refused, everything goes on as before: {e.reason}{trace}"
 
 
-def _dumped(e: ev.StateDumped) -> str:
+def _dumped(e: lifecycle.StateDumped) -> str:
     children = [
         f"{one.slot}: pid {one.pid or '-'} {one.state}"
         + (f" job {one.job_id} for {format_ms(one.since_ms or 0)}" if one.job_id else "")
@@ -185,7 +185,7 @@ def _dumped(e: ev.StateDumped) -> str:
     )
 
 
-def _stack(e: ev.StackDumped) -> str:
+def _stack(e: lifecycle.StackDumped) -> str:
     whose = f"{e.queue} job {e.job_id} in child {e.pid}" if e.queue else f"supervisor {e.pid}"
     return f"stack of {whose}:\n{e.stack or '(it does not answer)'}"
 
@@ -289,26 +289,26 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
     ),
     ev.Draining: ("INFO", _drain),
     ev.DrainDeadline: ("WARNING", _deadline),
-    ev.Quiet: (
+    lifecycle.Quiet: (
         "INFO",
         lambda e: (
             f"{e.queue}: quiet, nothing more is claimed; "
             f"{_count(e.running, 'running job goes', 'running jobs go')} on; SIGCONT resumes"
         ),
     ),
-    ev.Resumed: ("INFO", lambda e: f"{e.queue}: resumed, jobs are claimed again"),
-    ev.StateDumped: ("INFO", _dumped),
-    ev.Scaled: (
+    lifecycle.Resumed: ("INFO", lambda e: f"{e.queue}: resumed, jobs are claimed again"),
+    lifecycle.StateDumped: ("INFO", _dumped),
+    lifecycle.Scaled: (
         "INFO",
         lambda e: (
             f"{e.queue}: {_count(e.after, 'child', 'children')} instead of {e.before}"
             + (f", {_count(e.backlog, 'job waits', 'jobs wait')}" if e.backlog else "")
         ),
     ),
-    ev.Reloading: ("INFO", lambda _: "reloading configuration and code"),
-    ev.Reloaded: (lambda e: "WARNING" if e.waiting else "INFO", _reloaded),
-    ev.ReloadFailed: ("ERROR", _not_reloaded),
-    ev.StackDumped: ("INFO", _stack),
+    lifecycle.Reloading: ("INFO", lambda _: "reloading configuration and code"),
+    lifecycle.Reloaded: (lambda e: "WARNING" if e.waiting else "INFO", _reloaded),
+    lifecycle.ReloadFailed: ("ERROR", _not_reloaded),
+    lifecycle.StackDumped: ("INFO", _stack),
     ev.Unrecorded: (
         "ERROR",
         lambda e: (
@@ -320,18 +320,18 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
         "INFO",
         lambda e: f"{e.queue}: stopped after {_count(e.settled, 'attempt', 'attempts')}",
     ),
-    ev.HealthListening: (
+    lifecycle.HealthListening: (
         "INFO",
         lambda e: f"health and metrics at {e.address}: /livez /readyz /metrics",
     ),
-    ev.HealthExposed: (
+    lifecycle.HealthExposed: (
         "WARNING",
         lambda e: (
             f"health and metrics at {e.address} can be read by other hosts, without a password; "
             "listen on 127.0.0.1 or unix:/path, or let a firewall choose who may ask"
         ),
     ),
-    ev.RedisSlow: (
+    lifecycle.RedisSlow: (
         "WARNING",
         lambda e: (
             f"Redis took {e.round_trip_ms} ms, and more than {e.bound_ms} ms {e.times} times in "
@@ -339,7 +339,7 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
             "(redis-cli --latency, SLOWLOG GET), and at the load of this host"
         ),
     ),
-    ev.HeartbeatRefused: (
+    lifecycle.HeartbeatRefused: (
         "WARNING",
         lambda e: f"`toril status` of others does not see this supervisor; jobs go on: {e.reason}",
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -43,7 +43,7 @@ def as_json(event: Event, level: str, message: str) -> bytes:
     record = {"time": round(time.time(), 3), "level": level, "event": _name(kind)}
     record |= {name: getattr(event, name) for name in field_names(kind)}
     record["message"] = message
-    return json.dumps(record).encode() + b"\n"
+    return json.dumps(record, default=asdict).encode() + b"\n"
 
 
 def as_journal(event: Event, level: str, message: str) -> bytes:

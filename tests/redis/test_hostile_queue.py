@@ -92,6 +92,7 @@ METHODS: dict[str, Callable[[Queue], Any]] = {
     "iter_jobs": lambda q: list(q.iter_jobs(["completed", "waiting-children", "paused"])),
     "counts": lambda q: q.counts(),
     "set_rate_limit": lambda q: q.set_rate_limit(5, "1s"),
+    "get_rate_limit": lambda q: q.get_rate_limit(),
     "remove_rate_limit": lambda q: q.remove_rate_limit(),
     "cancel": lambda q: [q.cancel(job) for job in JOBS],
     "stack": lambda q: q.stack("in-active", "1ms"),

@@ -15,7 +15,7 @@ from dataclasses import fields, replace
 import pytest
 
 from toril import events as ev
-from toril import line_writer
+from toril import lifecycle, line_writer
 from toril.log import FREE_TEXT, Log
 from toril.log_settings import LogSettings
 from toril.rendering import event_name
@@ -27,7 +27,7 @@ SAMPLES = {
     "int | None": None,
     "tuple[str, ...]": ("1", "2"),
     "tuple[int, ...]": (7,),
-    "tuple[ChildState, ...]": (ev.ChildState(1, None, "idle", "", None, 0),),
+    "tuple[ChildState, ...]": (lifecycle.ChildState(1, None, "idle", "", None, 0),),
 }
 SETTLED = ev.JobSettled(
     queue="images",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from toril import events as ev
+from toril import lifecycle
 from toril.units import format_bytes, format_ms
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def tell(emit: ev.Emit, queue: QueueSettings, parts: Parts) -> None:
     children = parts.attempts.children
     margin_s = parts.keeper.margin_s if parts.keeper.held else None
     emit(
-        ev.StateDumped(
+        lifecycle.StateDumped(
             queue=queue.name,
             stage=parts.stage,
             concurrency=parts.attempts.size,
@@ -71,8 +72,8 @@ def tell(emit: ev.Emit, queue: QueueSettings, parts: Parts) -> None:
             _ask_stack(emit, queue.name, child, claim)
 
 
-def _child_state(child: Child, claim: Claim | None) -> ev.ChildState:
-    return ev.ChildState(
+def _child_state(child: Child, claim: Claim | None) -> lifecycle.ChildState:
+    return lifecycle.ChildState(
         slot=child.slot,
         pid=child.pid,
         state=child.state.value,
@@ -85,7 +86,7 @@ def _child_state(child: Child, claim: Claim | None) -> ev.ChildState:
 def _ask_stack(emit: ev.Emit, queue: str, child: Child, claim: Claim) -> None:
     child.ask_stack(
         lambda text: emit(
-            ev.StackDumped(queue, claim.id, child.pid or 0, text[-MAX_STACK_CHARACTERS:])
+            lifecycle.StackDumped(queue, claim.id, child.pid or 0, text[-MAX_STACK_CHARACTERS:])
         )
     )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from toril import events as ev
+from toril import lifecycle
 from toril.errors import ProcessorImportError, SandboxUnavailable, TorilError
 
 if TYPE_CHECKING:
@@ -176,12 +177,12 @@ class Reloader:
         while self._is_asked:
             self._is_asked = False
             self._notifier.reloading()
-            self._emit(ev.Reloading())
+            self._emit(lifecycle.Reloading())
             try:
                 found = await self._reload()
-                self._emit(ev.Reloaded(found.applied, found.waiting))
+                self._emit(lifecycle.Reloaded(found.applied, found.waiting))
             except Exception as error:  # noqa: BLE001 - a wall: nothing new may end the old
-                self._emit(ev.ReloadFailed(_reason(error), _trace(error)))
+                self._emit(lifecycle.ReloadFailed(_reason(error), _trace(error)))
             finally:
                 self._notifier.ready()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toril import events as ev
+from toril import lifecycle
 from toril.errors import TorilError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Scaling:
         if after != size:
             self._calm_since_s = None
             self._attempts.resize(after)
-            self._emit(ev.Scaled(queue.name, size, after, backlog))
+            self._emit(lifecycle.Scaled(queue.name, size, after, backlog))
 
     def _calm_s(self, *, is_calm: bool) -> float:
         now_s = asyncio.get_running_loop().time()

@@ -11,6 +11,7 @@ import setproctitle
 import uvloop
 
 from toril import events as ev
+from toril import lifecycle
 from toril.errors import (
     InvalidInput,
     ProcessorImportError,
@@ -160,7 +161,7 @@ class Supervisor:
             self._reloader.ask()
         else:
             when = "starts, with what is there now" if self._stop_by_s is None else "stops"
-            self._emit(ev.ReloadFailed(f"the supervisor {when}"))
+            self._emit(lifecycle.ReloadFailed(f"the supervisor {when}"))
 
     def on_quiet(self) -> None:
         """Claim nothing more and stay."""
@@ -176,7 +177,7 @@ class Supervisor:
         """Tell the log where everything stands."""
         for worker in self._workers:
             worker.dump(self._beat.turned_s)
-        self._emit(ev.StackDumped("", "", os.getpid(), own_stacks()))
+        self._emit(lifecycle.StackDumped("", "", os.getpid(), own_stacks()))
 
     def on_stop(self) -> None:
         """End: drain the first time, at once the second time."""

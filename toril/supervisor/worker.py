@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from toril import events as ev
+from toril import lifecycle
 from toril.call import Outcome, Verdict
 from toril.correlation import of_job
 from toril.errors import RedisUnavailable, TorilError
@@ -268,7 +269,7 @@ class Worker:
         if not self._stage.is_claiming:
             return
         self._stage.is_quiet = True
-        self._emit(ev.Quiet(self.queue.name, self.running))
+        self._emit(lifecycle.Quiet(self.queue.name, self.running))
         self._wake.set()
 
     def resume(self) -> None:
@@ -276,7 +277,7 @@ class Worker:
         if not self.is_quiet:
             return
         self._stage.is_quiet = False
-        self._emit(ev.Resumed(self.queue.name))
+        self._emit(lifecycle.Resumed(self.queue.name))
         self._intake.look()
 
     def stop_now(self) -> None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from toril.errors import RedisRefused, TorilError
-from toril.events import HeartbeatRefused, RedisSlow
+from toril.lifecycle import HeartbeatRefused, RedisSlow
 from toril.runtime.fleet import beat_all, leave
 
 if TYPE_CHECKING:

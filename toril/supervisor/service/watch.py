@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from toril.errors import TorilError
-from toril.events import HealthExposed, HealthListening
+from toril.lifecycle import HealthExposed, HealthListening
 from toril.runtime.depth import Depth, depth
 from toril.runtime.drivers import AsyncDriver
 from toril.runtime.keys import key_base
