@@ -45,7 +45,7 @@ PAYLOADS = {
     FrameType.USAGE: [struct.pack("<Q", 1), b"\xff" * 8, b""],
 }
 SAID = [*PAYLOADS, *[one for one in PAYLOADS if one not in {FrameType.READY, FrameType.FAULT}] * 5]
-CODES = [int(one) for one in FrameType] + [0, 5, 27, 255]
+CODES = [int(one) for one in FrameType] + [0, 5, 28, 255]
 
 
 class Conversation:
