@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-FREE_TEXT = ("line", "reason", "stack", "how", "remedy")
+FREE_TEXT = ("line", "reason", "stack", "traceback", "how", "remedy")
 """Fields of events that hold what jobs and errors say, from which secrets are masked."""
 
 
