@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from toril.log import Log
+from toril.log_settings import LogSettings
 from toril.sandbox.levels import Level
 from toril.sandbox.limits import Limits
 from toril.supervisor.settings import QueueSettings, Settings
@@ -24,5 +25,5 @@ def read() -> Settings:
 
 
 if __name__ == "__main__":
-    with Log(as_json=True) as log:
+    with Log(told=LogSettings(format="json")) as log:
         raise SystemExit(supervise(read(), log, read)[0])
