@@ -196,6 +196,24 @@ class TestPassword:
             load(Sources(path=file, environ={}))
         assert "hush" not in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("written", "said"),
+        [
+            (
+                '"rediss//:hush@h"\n[queues.q]\nprocessor = "a:b"',
+                "redis is \\*\\*\\*; expected redis://",
+            ),
+            ('{ url = "redis://h", password = "hush" }', "redis is a table; expected text"),
+            ('["redis://:hush@h"]', "redis is a list; expected text"),
+            ('"r"\n[queues.q]\nprocessor = ["redis://:hush@h"]', "processor is .*://\\*\\*\\*@h"),
+        ],
+    )
+    def test_is_not_repeated_where_the_server_is_no_url(self, file, written, said):
+        file.write_text(f"redis = {written}\n")
+        with pytest.raises(InvalidSettings, match=said) as caught:
+            load(Sources(path=file, environ={}))
+        assert "hush" not in str(caught.value)
+
     def test_a_file_that_is_missing_is_named(self, file):
         file.write_text(f'redis_password_file = "/nowhere"\n{WHOLE}')
         with pytest.raises(InvalidSettings, match="redis_password_file is '/nowhere'"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from toril.redaction import MASK, redactor
 from toril.supervisor.config.layers import Merged
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ _EXPECTED = {
     "tuple_type": "a list of texts",
 }
 """Kind of refusal → what TOML calls that which was expected."""
+
+_without_logins = redactor(())
 
 STAND_IN = "stand_in:attribute"
 """Stands for a missing text while the rest is looked at; given: a processor's form."""
@@ -83,7 +86,7 @@ def _words(kind: str, message: str, keys: Keys, merged: Merged, schema: type[Bas
         return f"{subject}: there is no such setting{_did_you_mean(schema, keys)}"
     _, _, expected = message.partition("; expected ")
     expected = expected or _EXPECTED.get(kind) or message.replace("Input should be ", "")
-    return f"{subject} is {_value(merged.values, keys)!r}; expected {expected}"
+    return f"{subject} is {_quoted(_value(merged.values, keys), keys)}; expected {expected}"
 
 
 def _placed(problem: str, places: dict[str, Keys], merged: Merged) -> str:
@@ -95,8 +98,16 @@ def _placed(problem: str, places: dict[str, Keys], merged: Merged) -> str:
     subject = merged.subject(keys)
     typed = _value(merged.values, keys)
     if what.startswith(name + " is ") and isinstance(typed, str | int):
-        return f"{subject} is {typed!r}{expected}{rest}"
+        return f"{subject} is {_quoted(typed, keys)}{expected}{rest}"
     return subject + problem.removeprefix(name)
+
+
+def _quoted(value: Any, keys: Keys) -> str:
+    """A refused value, without what may be a password: a server's is in any part of it."""
+    if keys == ("redis",) and not isinstance(value, int):
+        shapes: dict[type, str] = {dict: "a table", list: "a list"}
+        return shapes.get(type(value)) or (MASK if "@" in str(value) else repr(value))
+    return _without_logins(repr(value))
 
 
 def _keys(location: tuple[int | str, ...], merged: Merged) -> Keys:
