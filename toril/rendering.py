@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from toril import journal
+from toril.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +26,6 @@ _PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3}
 
 _JOURNAL_NAMES = {"job_id": "JOB", "job_ids": "JOB", "correlation_id": "CORRELATION"}
 """Fields of events that the journal has under a shorter name."""
-
-_CONTROLS = {
-    code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-}
-"""C0, DEL, C1 and Unicode's line ends, as Python would write them: `\\n`, `\\x1b`."""
 
 
 def as_text(_event: Event, level: str, message: str) -> bytes:
@@ -70,7 +66,7 @@ def line(text: str) -> bytes:
 
     Names, ids, errors and output are other people's text; none of it may forge a line.
     """
-    return _escaped(text).encode(errors="backslashreplace") + b"\n"
+    return visible(text).encode(errors="backslashreplace") + b"\n"
 
 
 def event_name(event: Event) -> str:
@@ -98,11 +94,7 @@ def journal_name(field: str) -> str:
 def _own_fields(level: str, message: str) -> list[tuple[str, str]]:
     """MESSAGE comes first and is one line: what cannot be sent is written as that."""
     return [
-        ("MESSAGE", _escaped(message)),
+        ("MESSAGE", visible(message)),
         ("PRIORITY", str(_PRIORITIES[level])),
         ("SYSLOG_IDENTIFIER", "toril"),
     ]
-
-
-def _escaped(text: str) -> str:
-    return text if text.isprintable() else text.translate(_CONTROLS)

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from toril.cli.output import Table, put_json, time_of, visible, visible_lines
+from toril.cli.output import Table, put_json, time_of, visible_lines
 from toril.cli.records import LogLine
 from toril.errors import InvalidJobData
+from toril.visible import visible
 
 
 @pytest.mark.parametrize(

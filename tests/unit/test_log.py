@@ -89,7 +89,9 @@ def test_a_stream_that_is_gone_does_not_stop_the_work():
                     log(sample(ev.LockLost))
 
 
-@pytest.mark.parametrize("odd", ["\n", "\r", "\x1b[2J", "\x7f", "\x9b2J", "\x85", "\u2028", "\0"])
+@pytest.mark.parametrize(
+    "odd", ["\n", "\r", "\x1b[2J", "\x7f", "\x9b2J", "\x85", "\u2028", "\u202e", "\0"]
+)
 def test_nothing_in_an_event_can_forge_a_line_or_command_a_terminal(odd):
     forged = f"x{odd}12:00:00 INFO    images job 7 optimize attempt 1 returned -> completed"
     kinds = [kind for kind in EVENTS if kind is not ev.LogLinesDropped]

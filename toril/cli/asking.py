@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from toril.cli.output import say, visible
+from toril.cli.output import say
 from toril.cli.parser import UsageError
+from toril.visible import visible
 
 if TYPE_CHECKING:
     import argparse

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from toril.errors import InvalidJobData
+from toril.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,21 +22,9 @@ if TYPE_CHECKING:
 MAX_CELL = 60
 """Longest cell of a table but the last; chosen: a line per job stays readable."""
 
-_CONTROLS = {
-    code: repr(chr(code))[1:-1]
-    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000))
-}
-# Bidirectional overrides reorder what stands around them on the terminal.
-_CONTROLS |= {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
-
-
-def visible(text: str) -> str:
-    """Text of others on one line, with everything visible that ends lines or steers terminals."""
-    return text.translate(_CONTROLS)
-
 
 def visible_lines(text: str) -> str:
-    """The same for text of many lines."""
+    """Text of others on as many lines as it has, none of which steers a terminal."""
     return "\n".join(visible(line) for line in text.rstrip("\n").split("\n"))
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from toril.cli.check.facts import facts_of
 from toril.cli.check.imports import what_fails, words_of
 from toril.cli.check.server import CHECKS
-from toril.cli.output import put, put_json, say, visible, visible_lines
+from toril.cli.output import put, put_json, say, visible_lines
 from toril.cli.records import Finding
 from toril.cli.sources import sources_of
 from toril.errors import InvalidInput, InvalidSettings, RedisRefused, RedisUnavailable
 from toril.supervisor.config.load import Server, load, load_server
+from toril.visible import visible
 
 if TYPE_CHECKING:
     import argparse

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from toril.cli.asking import DECLINED, is_wanted, need_terminal
 from toril.cli.jobs.filters import Filter, is_filtered, matching, matching_to_change
 from toril.cli.jobs.listing import listed, show_table
-from toril.cli.output import put, put_json, say, visible
+from toril.cli.output import put, put_json, say
 from toril.cli.parser import UsageError
 from toril.cli.records import JobDone, Planned
 from toril.errors import JobGone, JobLocked, JobNotInState, JobNotRemovable
 from toril.runtime.asking import Cancellation
 from toril.runtime.changing import FINISHED
+from toril.visible import visible
 
 if TYPE_CHECKING:
     import argparse

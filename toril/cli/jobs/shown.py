@@ -6,9 +6,10 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from toril.cli.output import put, put_json, say, time_of, visible, visible_lines
+from toril.cli.output import put, put_json, say, time_of, visible_lines
 from toril.cli.records import JobShown, LogLine, StackShown
 from toril.units import format_bytes, format_ms, whole
+from toril.visible import visible
 
 if TYPE_CHECKING:
     import argparse

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from toril.cli.asking import DECLINED, is_wanted, need_terminal
 from toril.cli.jobs.acting import SAMPLE
 from toril.cli.jobs.listing import listed, show_table
-from toril.cli.output import put, put_json, say, visible
+from toril.cli.output import put, put_json, say
 from toril.cli.queue.limits import limits
 from toril.cli.queue.listing import list_queues
 from toril.cli.records import Planned, QueueDrained, QueuePaused
 from toril.cli.sources import server_of
 from toril.runtime.queue import Queue
+from toril.visible import visible
 
 if TYPE_CHECKING:
     import argparse
