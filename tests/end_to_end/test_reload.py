@@ -158,12 +158,12 @@ def test_settings_apply_at_once_or_are_named_as_waiting_for_a_restart(site, queu
         (dump,) = toril.wait_for("state-dumped")
 
     assert set(told["applied"]) == {
-        "drain_timeout_ms",
+        "drain_timeout",
         f"queues.{QUEUE}.concurrency",
-        f"queues.{QUEUE}.limits.timeout_s",
-        f"queues.{QUEUE}.limits.grace_s",
+        f"queues.{QUEUE}.timeout",
+        f"queues.{QUEUE}.sandbox.grace",
     }
-    assert told["waiting"] == ["prefix", f"queues.{QUEUE}.lock_ms", "queues.another (new)"]
+    assert told["waiting"] == ["prefix", f"queues.{QUEUE}.lock_duration", "queues.another (new)"]
     assert dump["concurrency"] == 3
     assert "timeout 1.0 s" in dump["limits"]
 
@@ -285,5 +285,5 @@ def test_run_reads_its_file_again(site, queue, tmp_path):
 
     assert told["applied"] == [
         f"queues.{QUEUE}.concurrency",
-        f"queues.{QUEUE}.limits.timeout_s",
+        f"queues.{QUEUE}.timeout",
     ]

@@ -14,22 +14,29 @@ from typing import TYPE_CHECKING, Any
 from toril import events as ev
 from toril import lifecycle
 from toril.errors import ProcessorImportError, SandboxUnavailable, TorilError
+from toril.supervisor.config.problems import settings_of_fields
+from toril.supervisor.config.schema import ConfigTable, QueueTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from toril.supervisor.attempts import Attempts
+    from toril.supervisor.config.toml_file import Keys
     from toril.supervisor.listeners import Listeners
     from toril.supervisor.rehearsal import Rehearsal
     from toril.supervisor.service.notify import Notifier
     from toril.supervisor.settings import QueueSettings, Settings
     from toril.supervisor.worker import Worker
 
-_FIXED = frozenset({"redis", "prefix", "until_empty", "worker_name"})
-"""Settings that hold until a restart: they say where and as whom it works."""
+_FIXED = frozenset({"redis", "prefix", "until_empty", "worker_name", "health_listen", "log"})
+"""Settings that hold until a restart: where and as whom it works, and where it is heard."""
 
 _FIXED_IN_QUEUE = frozenset({"lock_ms", "renew_every_s", "poll_ms"})
 """Likewise of a queue: locks that are held now run by them."""
+
+_TOP = {name: keys for name, keys in settings_of_fields(ConfigTable) if keys[0] != "queues"}
+_IN_QUEUE = dict(settings_of_fields(QueueTable)) | {"min_concurrency": ("concurrency",)}
+"""Field → its setting, as a file names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +92,9 @@ async def rehearse(
 def changes(old: Settings, new: Settings) -> Changes:
     """What can be changed without a restart, and what cannot; names only, for some are secret."""
     kept = {name: getattr(old, name) for name in _FIXED}
-    waiting = [name for name in sorted(_FIXED) if getattr(new, name) != kept[name]]
-    applied = [name for name in _differing(old, new) if name not in _FIXED and name != "queues"]
+    differing = [name for name in _differing(old, new) if name != "queues"]
+    waiting = [_setting(name, _TOP) for name in differing if name.partition(".")[0] in _FIXED]
+    applied = [_setting(name, _TOP) for name in differing if name.partition(".")[0] not in _FIXED]
     found = {queue.name: queue for queue in new.queues}
     queues = []
     for queue in old.queues:
@@ -96,11 +104,21 @@ def changes(old: Settings, new: Settings) -> Changes:
             continue
         fixed = _fixed_in(queue, found[queue.name])
         after = replace(found.pop(queue.name), **{name: getattr(queue, name) for name in fixed})
-        waiting += [f"queues.{queue.name}.{name}" for name in fixed]
-        applied += [f"queues.{queue.name}.{name}" for name in _differing(queue, after)]
+        waiting += [_in_queue(queue.name, name) for name in fixed]
+        applied += dict.fromkeys(_in_queue(queue.name, name) for name in _differing(queue, after))
         queues.append(after)
     waiting += [f"queues.{name} (new)" for name in found]
     return Changes(replace(new, queues=tuple(queues), **kept), tuple(applied), tuple(waiting))
+
+
+def _in_queue(queue: str, name: str) -> str:
+    return f"queues.{queue}.{_setting(name, _IN_QUEUE, name.rpartition('.')[2])}"
+
+
+def _setting(name: str, known: Mapping[str, Keys], last: str = "") -> str:
+    """A field in the words of whoever wrote the file; one that no file has keeps its own."""
+    keys = known.get(last or name)
+    return ".".join(keys) if keys else name
 
 
 def _fixed_in(old: QueueSettings, new: QueueSettings) -> list[str]:
