@@ -150,7 +150,7 @@ class ReportRefused:
 class RedisFailed:
     """Something asked of Redis goes wrong again and again; said once for as long as it lasts.
 
-    `what` is a claim, a renewal or waiting.
+    `what` is a claim, a renewal, waiting, setting the rate limit …
     """
 
     queue: str

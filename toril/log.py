@@ -228,7 +228,7 @@ _WORDS: dict[type, tuple[str | Callable[[Any], str], Callable[[Any], str]]] = {
         "WARNING",
         lambda e: (
             f"{e.queue}: the rate limit in Redis is {e.in_force}, configured is {e.configured}; "
-            "Redis' applies. Set it with Queue.set_rate_limit, or raise the configured revision"
+            "Redis' applies. Set it with `toril queue limits`, or raise the configured revision"
         ),
     ),
     ev.JobSettled: (lambda e: "WARNING" if e.settled == "failed" else "INFO", _settled),

@@ -268,6 +268,26 @@ def test_listeners_are_new_too(site, queue):
         toril.wait_until(lambda: zygotes(toril), lambda found: len(found) == 2, 20)
 
 
+def test_a_rate_limit_is_offered_and_one_in_force_is_named(site, queue, tmp_path):
+    file = tmp_path / "toril.toml"
+    table = f"[queues.{QUEUE}]\nconcurrency = {{ min = 1, max = 2 }}\n"
+    file.write_text(f'{table}rate_limit = {{ tokens = 50, per = "1s" }}\n')
+    flags = ("--config", str(file), "--level", "process")
+    environ = {"PYTHONPATH": str(tmp_path)}
+    with TorilRun(QUEUE, "reloaded:process", site.url, *flags, environ=environ).ready() as toril:
+        (started,) = toril.wait_for("worker-started")
+        file.write_text(f'{table}rate_limit = {{ tokens = 60, per = "1s" }}\n')
+        toril.stop(signal.SIGHUP)
+        (differs,) = toril.wait_for("limit-differs")
+        file.write_text(f'{table}rate_limit = {{ tokens = 70, per = "1s", revision = 1 }}\n')
+        toril.stop(signal.SIGHUP)
+        toril.wait_until(queue.get_rate_limit, lambda limit: limit.tokens == 70, 20)
+
+    assert started["concurrency"] == 1
+    assert differs["configured"] == "60 in 1.0 s, bursts of 60 (revision 0)"
+    assert differs["in_force"] == "50 in 1.0 s, bursts of 50 (revision 0)"
+
+
 def test_run_reads_its_file_again(site, queue, tmp_path):
     file = tmp_path / "toril.toml"
     file.write_text(f"[queues.{QUEUE}]\nconcurrency = 1\n")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from toril.errors import InvalidOption
 from toril.runtime.command import REAL_TIME, Command
 from toril.runtime.numbers import EXACT
-from toril.units import duration_ms
+from toril.units import duration_ms, format_ms
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -58,6 +58,11 @@ class RateLimit:
         """
         per_ms = duration_ms(per, "rate limit: per")
         return cls(tokens, per_ms, tokens if burst is None else burst)
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{self.tokens} in {format_ms(self.per_ms)}, bursts of {self.burst}"
 
     @property
     def per_us(self) -> int:

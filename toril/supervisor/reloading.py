@@ -219,7 +219,15 @@ class Reloader:
         for worker, one in zip(self._workers, rehearsed, strict=True):
             worker.adopt(one, found.settings)
         self.settings = found.settings
+        await self._settle_limits()
         return found
+
+    async def _settle_limits(self) -> None:
+        for worker in self._workers:
+            try:
+                await worker.settle_limit()
+            except TorilError as error:  # All else has changed by now.
+                self._emit(ev.RedisFailed(worker.queue.name, "setting the rate limit", str(error)))
 
 
 def _check(rehearsed: Sequence[Rehearsed]) -> None:

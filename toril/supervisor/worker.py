@@ -21,7 +21,7 @@ from toril.errors import RedisUnavailable, TorilError
 from toril.runtime.claim import Claimed, ClaimRequest
 from toril.runtime.lock import LockKeeper
 from toril.runtime.store import Store
-from toril.supervisor import dump
+from toril.supervisor import dump, rate
 from toril.supervisor.asks import Asks
 from toril.supervisor.attempts import Attempts
 from toril.supervisor.beside import Beside
@@ -170,7 +170,7 @@ class Worker:
         """
         await self._store.open()
         try:
-            await self._configure_limit()
+            await self.settle_limit()
             await self._attempts.open()
             if self._listeners is not None:
                 await self._listeners.open()
@@ -183,11 +183,15 @@ class Worker:
                 queue=self.queue.name,
                 processor=self.queue.processor,
                 isolation=self.queue.level.value,
-                concurrency=self.queue.concurrency,
+                concurrency=self.size,
                 redis=self._store.location,
             )
         )
         self._tell_missing()
+
+    async def settle_limit(self) -> None:
+        """Offer Redis the rate limit of the settings; raises what `rate.offer` does."""
+        await rate.offer(self.queue, self._store, self._emit)
 
     async def rehearse(self, queue: QueueSettings) -> Rehearsed:
         """Try out new settings and the code as it is now, while the old goes on.
@@ -441,9 +445,3 @@ class Worker:
             self._emit(ev.Unrecorded(self.queue.name, unrecorded))
         self._reports.take()
         self._attempts.lose_all()
-
-    async def _configure_limit(self) -> None:
-        configured = self.queue.rate_limit
-        in_force = await self._store.configure_limit(configured)
-        if configured is not None and in_force != configured:
-            self._emit(ev.LimitDiffers(self.queue.name, str(configured), str(in_force)))
