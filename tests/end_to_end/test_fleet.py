@@ -86,6 +86,15 @@ def test_a_heartbeat_appears_is_renewed_and_leaves_at_a_stop(redis_url, redis_cl
     assert redis_client.keys("bull:seen:toril:fleet*") == []
 
 
+def test_one_that_was_quietened_says_so_at_once(redis_url, redis_client):
+    with run(redis_url, beat_s=30).ready() as toril:
+        until(lambda: record(redis_client))
+        toril.stop(signal.SIGTSTP)
+        until(lambda: record(redis_client)["state"] == "quiet")
+        toril.stop(signal.SIGCONT)
+        until(lambda: record(redis_client)["state"] == "working")
+
+
 def test_it_says_what_runs_and_that_it_stops(redis_url, redis_client):
     with Queue("seen", redis=redis_url) as queue, run(redis_url).ready() as toril:
         job = queue.add("nap", {"seconds": 30})

@@ -167,11 +167,13 @@ class Supervisor:
         """Claim nothing more and stay."""
         for worker in self._workers:
             worker.quiet()
+        self._watch.changed()
 
     def on_resume(self) -> None:
         """Claim again."""
         for worker in self._workers:
             worker.resume()
+        self._watch.changed()
 
     def on_dump(self) -> None:
         """Tell the log where everything stands."""

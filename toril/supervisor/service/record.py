@@ -24,7 +24,7 @@ MAX_JOBS = 50
 MAX_TEXT = 200
 """Longest id or name that is told, characters; chosen."""
 
-WORKING, STARTING, STOPPING = "working", "starting", "stopping"
+WORKING, STARTING, STOPPING, QUIET = "working", "starting", "stopping", "quiet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Record(msgspec.Struct, frozen=True):
         pid: its process.
         nonce: tells it from another process of the same number.
         version: of toril.
-        state: `starting`, `working` or `stopping`.
+        state: `starting`, `working`, `quiet` or `stopping`.
         up_s: for how long it has been running.
         queues: all its queues.
         queue: the one that this record is about.
@@ -113,7 +113,7 @@ def record_of(own: Own, sight: Sight, health: Health, ends_per_s: float) -> byte
         pid=own.pid,
         nonce=own.nonce,
         version=__version__,
-        state=own.state,
+        state=QUIET if health.is_quiet and own.state == WORKING else own.state,
         up_s=round(own.up_s, 1),
         queues=own.queues,
         queue=sight.queue,

@@ -141,6 +141,10 @@ class Watch:
     def stopping(self) -> None:
         """On the way out: not ready any more."""
         self._state = STOPPING
+        self.changed()
+
+    def changed(self) -> None:
+        """Something is otherwise that others should see at once."""
         if self._heartbeat is not None:
             self._heartbeat.hurry()
 
