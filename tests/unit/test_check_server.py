@@ -59,6 +59,12 @@ def test_a_server_that_tells_nothing_is_unknown_not_wrong(check):
             "noeviction",
         ),
         ("persistence", {"info": {"aof_enabled": "0"}}, "warning", "appendonly yes"),
+        (
+            "persistence",
+            {"info": {"aof_enabled": "0"}, "config": {"save": ""}},
+            "warning",
+            "loses every job",
+        ),
         ("persistence", {"config": {"appendfsync": "no"}}, "warning", "everysec"),
         ("role", {"info": {"role": "slave"}}, "error", "primary"),
         ("cluster", {"info": {"cluster_enabled": "1"}}, "error", "alone"),

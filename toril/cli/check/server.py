@@ -102,12 +102,11 @@ def _persistence(facts: Facts) -> Judgement:
     if is_on in {"1", "yes"}:
         return _fsync(facts)
     snapshots = facts.config.get("save")
-    instead = "and no snapshots" if snapshots == "" else "snapshots at most"
-    return Judgement(
-        "warning",
-        f"no append-only file, {instead}",
-        "Set appendonly yes: a crash of the server loses all that came since its last snapshot",
-    )
+    found, lost = "no append-only file, snapshots at most", "all that came since its last snapshot"
+    if snapshots == "":
+        found, lost = "no append-only file, and no snapshots", "every job"
+    remedy = f"Set appendonly yes; without it a crash of the server loses {lost}"
+    return Judgement("warning", found, remedy)
 
 
 def _fsync(facts: Facts) -> Judgement:
