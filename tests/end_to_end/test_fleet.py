@@ -288,7 +288,7 @@ class Terminal:
         os.close(self._theirs)
 
 
-@pytest.mark.parametrize("leave", ["q", "interrupt"])
+@pytest.mark.parametrize("leave", ["q", signal.SIGINT, signal.SIGTERM])
 def test_top_in_a_terminal_goes_on_until_a_key_and_leaves_it_as_it_was(
     redis_url, redis_client, leave
 ):
@@ -304,7 +304,7 @@ def test_top_in_a_terminal_goes_on_until_a_key_and_leaves_it_as_it_was(
             if leave == "q":
                 terminal.press(b"q")
             else:
-                terminal.process.send_signal(signal.SIGINT)
+                terminal.process.send_signal(leave)
             assert terminal.end() == 0
             assert terminal.seen.rstrip().endswith(b"\x1b[?25h") or b"\x1b[?1049l" in terminal.seen
             assert b"Traceback" not in terminal.seen

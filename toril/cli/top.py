@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import termios
 import time
 import tty
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,10 @@ MAX_JOBS = 20
 STATES = ("waiting", "prioritized", "delayed", "active", "completed", "failed")
 QUIT = {b"q", b"Q", b"\x04", b""}
 """Keys that leave, the end of input included; Ctrl-C is a signal."""
+
+LEAVE = b"q"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Signals that leave as that key does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,6 @@ def watch(take: Callable[[], Snapshot], screen: Console) -> int:
     with (
         keys(sys.stdin.fileno()) as pressed,
         Live(console=screen, screen=True, auto_refresh=False) as live,
-        suppress(KeyboardInterrupt),
     ):
         while True:
             try:
@@ -110,24 +114,37 @@ def watch(take: Callable[[], Snapshot], screen: Console) -> int:
 def keys(descriptor: int) -> Iterator[Callable[[float], bool]]:
     """Read keys one by one, unseen; the terminal is afterwards as it was.
 
+    A signal to leave is a key like any other, so that it strikes between two looks and not in the
+    midst of one; a second one ends at once.
+
     Yields:
         A function that waits for so many seconds: did somebody ask to leave?
     """
     before = termios.tcgetattr(descriptor)
-    tty.setcbreak(descriptor)
+    signalled, signal_write = os.pipe()
+
+    def leave(number: int, _frame: object) -> None:
+        os.write(signal_write, LEAVE)
+        signal.signal(number, handlers[signal.Signals(number)])
 
     def pressed(timeout_s: float) -> bool:
         until_s = time.monotonic() + timeout_s
         while (left_s := until_s - time.monotonic()) > 0:
-            ready, _, _ = select.select([descriptor], [], [], left_s)
-            if ready and os.read(descriptor, 1) in QUIT:
+            ready, _, _ = select.select([descriptor, signalled], [], [], left_s)
+            if any(os.read(one, 1) in QUIT for one in ready):
                 return True
         return False
 
+    handlers = {number: signal.signal(number, leave) for number in SIGNALS}
     try:
+        tty.setcbreak(descriptor)
         yield pressed
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.close(signalled)
+        os.close(signal_write)
 
 
 def view(taken: Snapshot) -> Group:
