@@ -15,7 +15,8 @@ from tests.support.toril import TorilRun
 from toril import Backoff, NewJob, Queue
 from toril.runtime.claim import Claim
 from toril.runtime.retry import Counts, GiveBack, Policy, decide
-from toril.supervisor.attempts import WAITING_S, Attempts
+from toril.supervisor.attempts import Attempts
+from toril.supervisor.line import WAITING_S
 from toril.supervisor.reports import Reports
 from toril.supervisor.settings import QueueSettings, Settings
 from toril.supervisor.worker import Worker

@@ -78,6 +78,10 @@ class LockKeeper:
         """The claims whose locks are renewed."""
         return tuple(self._held.values())
 
+    def holds(self, claim: Claim) -> bool:
+        """Is this one's lock renewed?"""
+        return claim.token in self._held
+
     def hold(self, claims: Iterable[Claim]) -> None:
         """Renew these from now on."""
         if not self._held:

@@ -14,6 +14,7 @@ from toril.call import Outcome, Verdict
 from toril.correlation import of_job
 from toril.runtime.retry import unrun
 from toril.supervisor.calls import as_call, zygote_spec
+from toril.supervisor.line import WAITING_S, Line, Pace
 from toril.supervisor.pool import Pool
 
 if TYPE_CHECKING:
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
     from toril.supervisor.reports import Reports
     from toril.supervisor.settings import QueueSettings
 
-WAITING_S = 0.1
-"""How long a claimed job may wait for a child that died meanwhile; given: the design's bound."""
-
-
 KEEP_S = 0.1
 """How long a checkpoint waits for a round trip that is made anyway; chosen: a job that makes one
 after another costs Redis ten writes a second, a supervisor that dies costs the job 0.1 s."""
@@ -45,7 +42,7 @@ class AttemptsListener(Protocol):
     """What the worker is told; called on the loop."""
 
     def on_ready(self) -> None:
-        """A child is free."""
+        """A child is free, or the line is short."""
 
     def on_end(self, claim: Claim, outcome: Outcome) -> None:
         """An attempt ended."""
@@ -83,7 +80,8 @@ class Attempts:
         self._emit = emit
         self._pool = Pool(zygote_spec(queue), queue.least_concurrency, self)
         self._running: dict[Child, Claim] = {}
-        self._waiting: list[Claim] = []
+        self._line = Line(self._on_overdue)
+        self._pace = Pace()
         self._is_over = False
         self._cancelled: set[str] = set()
         self._keeping: asyncio.TimerHandle | None = None
@@ -100,7 +98,7 @@ class Attempts:
 
     def __bool__(self) -> bool:
         """Is anything running, or about to?"""
-        return bool(self._running or self._waiting)
+        return bool(self._running or self._line)
 
     @property
     def running(self) -> int:
@@ -111,6 +109,22 @@ class Attempts:
     def free(self) -> int:
         """Children that can take a call now."""
         return self._pool.free
+
+    @property
+    def room(self) -> int:
+        """Claims that can be taken now: one for each free child, and a little ahead."""
+        return self._pool.free + max(0, self._most_ahead - len(self._line))
+
+    @property
+    def is_fed(self) -> bool:
+        """Does enough stand in line, so that children go on without a claim for a moment?"""
+        waiting = len(self._line)
+        return waiting > 0 and 2 * waiting >= self._most_ahead
+
+    @property
+    def _most_ahead(self) -> int:
+        """A child that runs one job only has no next one to wait for."""
+        return 0 if self._queue.limits.max_jobs == 1 else self._pace.ahead * self._pool.size
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -169,27 +183,28 @@ class Attempts:
         elif (outcome := unrun(claim, self._policy)) is not None:
             self._end(claim, outcome)
         elif self._pool.free:
-            child = self._pool.run(as_call(claim, self._queue.name))
-            self._running[child] = claim
-            queue = self._queue.name
-            of = of_job(queue, claim.id, claim.opts.correlation_id)
-            self._emit(ev.JobActive(queue, claim.id, claim.name, claim.attempts_started, of))
-            if self.listeners is not None:
-                self.listeners.active(claim)
+            self._run(claim)
         else:
-            self._waiting.append(claim)
-            asyncio.get_running_loop().call_later(WAITING_S, self._on_waited_long, claim)
+            self._line.append(claim)
+
+    def _run(self, claim: Claim) -> None:
+        queue = self._queue.name
+        child = self._pool.run(as_call(claim, queue))
+        self._running[child] = claim
+        of = of_job(queue, claim.id, claim.opts.correlation_id)
+        self._emit(ev.JobActive(queue, claim.id, claim.name, claim.attempts_started, of))
+        if self.listeners is not None:
+            self.listeners.active(claim)
 
     def lose(self, claim: Claim) -> None:
         """Its lock is somebody else's: kill its child, let nothing of it be written."""
-        self._waiting = [waiting for waiting in self._waiting if waiting is not claim]
+        self._line.remove(claim)
         if (child := self._child_of(claim)) is not None:
             child.kill(Verdict.LOCK_LOST)
 
     def cancel(self, claim: Claim) -> None:
         """Somebody cancelled its job: it ends, whatever it does."""
-        if claim in self._waiting:
-            self._waiting.remove(claim)
+        if self._line.remove(claim):
             self._end(claim, _cancelled_unrun())
         elif (child := self._child_of(claim)) is not None:
             child.interrupt(Verdict.CANCELLED)
@@ -204,14 +219,14 @@ class Attempts:
 
     def lose_all(self) -> None:
         """Nothing can be written any more: kill what runs."""
-        self._waiting.clear()
+        self._line.clear()
         for child in list(self._running):
             child.kill(Verdict.LOCK_LOST)
 
     def interrupt_all(self, *, at_once: bool) -> None:
         """Give everything back: ask what runs to stop, or kill it at once. Starts nothing more."""
         self._is_over = True
-        self._give_back_waiting(Outcome(Verdict.INTERRUPTED, message="the worker stops"))
+        self._give_back_line(Outcome(Verdict.INTERRUPTED, message="the worker stops"))
         for child in list(self._running):
             if at_once:
                 child.kill(Verdict.INTERRUPTED)
@@ -221,14 +236,16 @@ class Attempts:
     # -- what the pool tells
 
     def on_ready(self) -> None:
-        """A child is idle: a claim that waits for one comes first."""
-        if self._waiting:
-            self.start(self._waiting.pop(0))
-        self._listener.on_ready()
+        """A child is idle: who stands in line comes first."""
+        while self._line and self._pool.free:
+            self.start(self._line.pop())
+        if not self.is_fed:
+            self._listener.on_ready()
 
     def on_outcome(self, child: Child, call: Call, outcome: Outcome) -> None:
         """An attempt ended."""
         del call
+        self._pace.ran(outcome.usage.wall_ms / 1000)
         self._end(self._running.pop(child), outcome)
 
     def on_progress(self, child: Child, call: Call, value: bytes) -> None:
@@ -295,7 +312,7 @@ class Attempts:
         """No child can be had: nothing is claimed, and what has no child yet goes back."""
         self.unavailable_since_s = asyncio.get_running_loop().time()
         self._emit(ev.ClaimingPaused(self._queue.name, error.reason, error.remedy))
-        self._give_back_waiting(Outcome(Verdict.UNAVAILABLE, message=error.reason))
+        self._give_back_line(Outcome(Verdict.UNAVAILABLE, message=error.reason))
 
     def on_available(self) -> None:
         """Children can be had again."""
@@ -320,14 +337,13 @@ class Attempts:
         self._keeping = None
         self._listener.on_said()
 
-    def _on_waited_long(self, claim: Claim) -> None:
-        if claim in self._waiting:
-            self._waiting.remove(claim)
-            self._end(claim, Outcome(Verdict.UNAVAILABLE, message="no child was free"))
+    def _on_overdue(self, claim: Claim) -> None:
+        """The jobs before it overrun: somebody else may be free, and none of us soon."""
+        self._pace.ran(WAITING_S)
+        self._end(claim, Outcome(Verdict.UNAVAILABLE, message="no child came free in time"))
 
-    def _give_back_waiting(self, outcome: Outcome) -> None:
-        waiting, self._waiting = self._waiting, []
-        for claim in waiting:
+    def _give_back_line(self, outcome: Outcome) -> None:
+        for claim in self._line.clear():
             self._end(claim, outcome)
 
 

@@ -1,7 +1,8 @@
 """When to ask Redis for jobs: after a wake-up, when a delayed job is due, when a child is free.
 
-The marker in Redis wakes one worker per entry, so nobody may take one who cannot use it: this
-waits on the marker only while a child is free, and puts back what it took too late. A change must
+A claim that leaves with a round trip takes jobs a little ahead of the children, too; but the marker
+in Redis wakes one worker per entry, so nobody may take one who cannot use it at once: this waits on
+the marker only while a child is free, and puts back what it took too late. A change must
 keep: whatever Redis answers, the waiting goes on; without it there is no polling either.
 """
 
@@ -31,7 +32,8 @@ class Intake:
     Args:
         store: whose marker is waited on.
         poll_ms: longest wait; the price of a lost wake-up.
-        is_able: could the worker take a job now?
+        is_able: is a child free, and the worker claiming?
+        has_room: could it take a claim now, if only a little ahead?
         wake: turns the worker's loop.
         on_error: told of every wait that failed.
 
@@ -40,18 +42,20 @@ class Intake:
         open_since_s: since when a job could be taken and none was there; None while none could.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it asks and tells, a callback each
         self,
         store: Store,
         poll_ms: int,
         *,
         is_able: Callable[[], bool],
+        has_room: Callable[[], bool],
         wake: Callable[[], None],
         on_error: Callable[[TorilError], None],
     ) -> None:
         self._store = store
         self._poll_s = self._block_s = poll_ms / 1000
         self._is_able = is_able
+        self._has_room = has_room
         self._wake = wake
         self._on_error = on_error
         self._look = True
@@ -70,12 +74,17 @@ class Intake:
     @property
     def is_open(self) -> bool:
         """May a claim be sent, if a round trip is made anyway?"""
-        return not self._is_pausing and self._is_able()
+        return not self._is_pausing and self._has_room()
 
     @property
     def is_due(self) -> bool:
         """Is a round trip worth it for the claim alone?"""
         return self._look and self.is_open
+
+    @property
+    def _is_hungry(self) -> bool:
+        """Could a job run at once?"""
+        return not self._is_pausing and self._is_able()
 
     @property
     def has_looked(self) -> bool:
@@ -114,7 +123,7 @@ class Intake:
 
     def rest(self) -> None:
         """The worker has nothing to do: wait on the marker if it could use a job."""
-        if self.is_open:
+        if self._is_hungry:
             self._hungry.set()
         else:
             self._hungry.clear()
@@ -126,7 +135,7 @@ class Intake:
 
     async def leave_if_full(self) -> None:
         """Stop waiting on the marker once the last free child is taken."""
-        if self.is_open or self._quiet.is_set():
+        if self._is_hungry or self._quiet.is_set():
             return
         self._hungry.clear()
         try:
@@ -168,7 +177,7 @@ class Intake:
             return
         # A claim under way may take the last free child, and may have set this very marker.
         await self._answered.wait()
-        if not self.is_open:
+        if not self._is_hungry:
             await self._store.put_back(marker)
 
     def _pause(self, seconds: float) -> None:

@@ -69,9 +69,9 @@ class Settlements:
         self._sent: set[str] = set()
         self._repeated: set[str] = set()
 
-    def __bool__(self) -> bool:
-        """Is there anything to write?"""
-        return bool(self._pending)
+    def __len__(self) -> int:
+        """Endings to be written."""
+        return len(self._pending)
 
     @property
     def unrecorded(self) -> int:

@@ -27,25 +27,22 @@ class Upkeep:
     """Sweeps and adopts until cancelled.
 
     Args:
-        queue: the settings.
+        queue: the settings now.
         store: where.
         keeper: whose claims are ours, whatever a sweep thinks.
         adopt: takes jobs that a lost reply gave us.
         emit: the log.
-
-    Attributes:
-        queue: as given; another applies from the next round on.
     """
 
     def __init__(
         self,
-        queue: QueueSettings,
+        queue: Callable[[], QueueSettings],
         store: Store,
         keeper: LockKeeper,
         adopt: Callable[[Sequence[Claim]], None],
         emit: ev.Emit,
     ) -> None:
-        self.queue = queue
+        self._queue = queue
         self._store = store
         self._keeper = keeper
         self._adopt = adopt
@@ -57,31 +54,30 @@ class Upkeep:
         loop = asyncio.get_running_loop()
         next_sweep = loop.time()
         while True:
-            sweep_s = self.queue.stalled_interval_ms / 1000
-            round_s = min(sweep_s, self.queue.lock_ms / 1000 / ROUNDS_PER_LOCK)
+            queue = self._queue()
+            sweep_s = queue.stalled_interval_ms / 1000
+            round_s = min(sweep_s, queue.lock_ms / 1000 / ROUNDS_PER_LOCK)
             try:
                 if self._store.has_unconfirmed:
                     self._adopt(await self._store.adopt())
                 if loop.time() >= next_sweep:
                     next_sweep = loop.time() + sweep_s
-                    await self._sweep()
+                    await self._sweep(queue)
                 if loop.time() - self._store.answered_s > round_s:
                     await self._store.ping()
             except TorilError as error:
                 self._tell(error)
             await asyncio.sleep(round_s)
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, queue: QueueSettings) -> None:
         held = [claim.id for claim in self._keeper.held]
-        recovered = await self._store.sweep(
-            self.queue.max_stalled, self.queue.stalled_interval_ms, held
-        )
+        recovered = await self._store.sweep(queue.max_stalled, queue.stalled_interval_ms, held)
         self._told = ""
         if recovered:
-            self._emit(ev.StalledRecovered(self.queue.name, tuple(recovered)))
+            self._emit(ev.StalledRecovered(queue.name, tuple(recovered)))
 
     def _tell(self, error: TorilError) -> None:
         reason = str(error)
         if reason != self._told:
             self._told = reason
-            self._emit(ev.UpkeepFailed(self.queue.name, reason))
+            self._emit(ev.UpkeepFailed(self._queue().name, reason))

@@ -1,8 +1,8 @@
 """One queue's worker: the loop that joins claims, children and settlements.
 
-A job's way through here: `_exchange` claims it, `_start` gives it to a child, `on_outcome` decides
-what follows, the next `_exchange` writes that and claims again in the same round trip. There is one
-task for this loop, one that waits on the marker and one for the upkeep; jobs have none. The rule a
+A job's way: a round trip claims it (`Rounds.make`), `Attempts.start` gives it to a child, `on_end`
+decides what follows, the next round trip writes that and claims again. There is one task for this
+loop, one that waits on the marker and one for the upkeep; jobs have none. The rule a
 change must keep: a claim is held by the lock keeper from the tick it arrives until its settlement
 is confirmed.
 """
@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING
 
 from toril import events as ev
 from toril import lifecycle
-from toril.call import Outcome, Verdict
 from toril.correlation import of_job
-from toril.errors import RedisUnavailable, TorilError
-from toril.runtime.claim import Claimed, ClaimRequest
+from toril.errors import TorilError
 from toril.runtime.lock import LockKeeper
 from toril.runtime.store import Store
 from toril.supervisor import dump, rate
@@ -30,9 +28,9 @@ from toril.supervisor.follow_ups import FollowUps
 from toril.supervisor.health import examine
 from toril.supervisor.intake import Intake
 from toril.supervisor.listeners import Listeners
-from toril.supervisor.recovery import reach_again, renew_if_late
 from toril.supervisor.reloading import rehearse
 from toril.supervisor.reports import Reports
+from toril.supervisor.rounds import Rounds
 from toril.supervisor.scaling import Scaling
 from toril.supervisor.settlements import Settlements
 from toril.supervisor.sight import sight_of, vitals_of
@@ -41,8 +39,9 @@ from toril.supervisor.troubles import Troubles
 from toril.supervisor.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
+    from toril.call import Outcome
     from toril.runtime.claim import Claim
     from toril.sandbox.reply import Reply
     from toril.supervisor.health import Health
@@ -75,7 +74,6 @@ class Worker:
         self._stage = Stage()
         self._troubles = Troubles(queue.name, emit)
         self._wake = asyncio.Event()
-        self._nudge = asyncio.Event()
         self._store = Store(
             settings.redis, settings.prefix, queue.name, worker_name=settings.worker_name
         )
@@ -93,17 +91,30 @@ class Worker:
         self._follow_ups = FollowUps(queue, self._store, emit)
         self._attempts = Attempts(queue, policy, self._reports, self, emit)
         self._attempts.listeners = self._settlements.listeners = self._listeners
-        self._intake = Intake(
+        self._intake = self._new_intake()
+        self._rounds = Rounds(
+            lambda: self.queue,
             self._store,
-            queue.poll_ms,
-            is_able=self._is_able,
+            self._keeper,
+            settlements=self._settlements,
+            reports=self._reports,
+            attempts=self._attempts,
+            intake=self._intake,
+            stage=self._stage,
+            troubles=self._troubles,
+            emit=emit,
+            wake=self._wake.set,
+        )
+
+    def _new_intake(self) -> Intake:
+        return Intake(
+            self._store,
+            self.queue.poll_ms,
+            is_able=lambda: self._stage.is_claiming and self._attempts.free > 0,
+            has_room=lambda: self._stage.is_claiming and self._attempts.room > 0,
             wake=self._wake.set,
             on_error=self._troubles.teller("waiting"),
         )
-        self._upkeep = Upkeep(queue, self._store, self._keeper, self._adopt, emit)
-        self._asks = Asks(queue.name, self._store, self._keeper, self._attempts, emit)
-        on_error = self._troubles.teller("scaling")
-        self._scaling = Scaling(lambda: self.queue, self._store, self._attempts, on_error, emit)
 
     @property
     def zygote_pids(self) -> set[int]:
@@ -206,7 +217,6 @@ class Worker:
         self.queue, self._settings = rehearsed.queue, settings
         policy = policy_of(self.queue)
         self._settlements.policy = policy
-        self._upkeep.queue = self.queue
         self._follow_ups.queues = {self.queue.name, *self.queue.allow.queues}
         jobs, *of_listeners = rehearsed.rehearsals
         self._attempts.adopt(self.queue, policy, jobs)
@@ -224,14 +234,14 @@ class Worker:
         self._keeper.start()
         beside = Beside(self._wake.set)
         beside.start(self._intake.watch())
-        beside.start(self._upkeep.run())
-        beside.start(self._asks.run())
-        beside.start(self._scaling.run())
+        beside.start(self._upkeep().run())
+        beside.start(self._asks().run())
+        beside.start(self._scaling().run())
         try:
             while not await self._is_done():
                 beside.check()
-                if self._settlements or self._reports or self._intake.is_due:
-                    await self._exchange()
+                if self._rounds.is_due:
+                    await self._rounds.make()
                 else:
                     self._intake.rest()
                     if self.is_quiet:
@@ -243,6 +253,16 @@ class Worker:
             await self._intake.close()
             await beside.end()
             await self.close()
+
+    def _upkeep(self) -> Upkeep:
+        return Upkeep(lambda: self.queue, self._store, self._keeper, self._rounds.adopt, self._emit)
+
+    def _asks(self) -> Asks:
+        return Asks(self.queue.name, self._store, self._keeper, self._attempts, self._emit)
+
+    def _scaling(self) -> Scaling:
+        on_error = self._troubles.teller("scaling")
+        return Scaling(lambda: self.queue, self._store, self._attempts, on_error, self._emit)
 
     async def close(self) -> None:
         """End children and connections; for a worker that was opened and never run, too."""
@@ -266,7 +286,7 @@ class Worker:
         loop.call_later(timeout_ms / 1000, self._on_drain_deadline)
         self._emit(ev.Draining(self.queue.name, self.running, timeout_ms))
         self._wake.set()
-        self._nudge.set()
+        self._rounds.nudge.set()
 
     def quiet(self) -> None:
         """Claim nothing more until `resume`; what runs goes on, and stopping goes before."""
@@ -292,13 +312,16 @@ class Worker:
         if self._listeners is not None:
             self._listeners.hurry()
         self._wake.set()
-        self._nudge.set()
+        self._rounds.nudge.set()
 
     # -- what its parts tell
 
     def on_ready(self) -> None:
-        """A child is free: look for a job for it."""
-        self._intake.look()
+        """A child is free, or soon will be: look for a job for it."""
+        if self._attempts.free:
+            self._intake.look()
+        else:
+            self._rounds.turn()
 
     def on_said(self) -> None:
         """A job said something."""
@@ -308,7 +331,7 @@ class Worker:
         """An attempt ended: decide what follows; the loop writes it."""
         self._settlements.add(claim, outcome)
         self._reports.forget(claim)
-        self._wake.set()
+        self._rounds.turn()
 
     def on_asked(self, claim: Claim, method: str, payload: bytes, reply: Reply) -> None:
         """A running job asks for something and waits."""
@@ -320,14 +343,8 @@ class Worker:
 
     # -- the loop
 
-    def _is_able(self) -> bool:
-        return self._attempts.free > 0 and self._stage.is_claiming
-
-    def _has_work(self) -> bool:
-        return bool(self._attempts or self._settlements or self._reports)
-
     async def _is_done(self) -> bool:
-        if self._has_work():
+        if self._rounds.has_work:
             return False
         if not self._stage.is_working:
             return True
@@ -336,64 +353,8 @@ class Worker:
         try:
             return not self._store.has_unconfirmed and await self._store.is_empty()
         except TorilError as error:
-            await self._recover(error)
+            await self._rounds.recover(error)
             return False
-
-    async def _exchange(self) -> None:
-        reports, endings = self._reports.take(), self._settlements.take()
-        want = None
-        if self._intake.is_open:
-            want = ClaimRequest(self._attempts.free, self.queue.lock_ms, self.queue.rate_limit)
-            self._intake.asked()
-        sent_s = asyncio.get_running_loop().time()
-        try:
-            answer = await self._store.exchange(reports, endings, want)
-        except TorilError as error:
-            self._reports.restore(reports)
-            self._settlements.put_back(endings)
-            if want is not None:
-                self._intake.failed()
-            await self._recover(error)
-            return
-        unavailable = self._settlements.settled(endings, answer.endings)
-        self._reports.answered(reports, answer.reports, is_retried=unavailable is not None)
-        await self._note_claimed(answer.claimed, sent_s)
-        if unavailable is not None:
-            await self._recover(unavailable)
-
-    async def _note_claimed(self, claimed: Claimed | TorilError | None, sent_s: float) -> None:
-        if isinstance(claimed, Claimed):
-            self._keeper.hold(claimed.claims)
-            if claimed.claims:
-                took_s = asyncio.get_running_loop().time() - sent_s
-                await renew_if_late(self._keeper, took_s, self.queue.lock_ms)
-            self._take(claimed)
-            await self._intake.leave_if_full()
-        elif isinstance(claimed, RedisUnavailable):
-            self._intake.failed()
-            await self._recover(claimed)
-        elif claimed is not None:
-            self._troubles.tell("claim", claimed)
-            self._intake.failed()
-
-    def _take(self, claimed: Claimed) -> None:
-        if claimed.ghosts:
-            self._emit(ev.GhostsRemoved(self.queue.name, claimed.ghosts))
-        held = {claim.token for claim in self._keeper.held}
-        for claim in claimed.claims:
-            if claim.token in held:
-                self._attempts.start(claim)
-        self._intake.answered(claimed)
-
-    def _adopt(self, claims: Sequence[Claim]) -> None:
-        held = {claim.token for claim in self._keeper.held}
-        fresh = [claim for claim in claims if claim.token not in held]
-        self._keeper.hold(fresh)
-        for claim in fresh:
-            if self._stage.is_working:
-                self._attempts.start(claim)
-            else:
-                self.on_end(claim, Outcome(Verdict.INTERRUPTED, message="the worker stops"))
 
     # -- what goes wrong
 
@@ -416,32 +377,3 @@ class Worker:
             self._emit(ev.DrainDeadline(self.queue.name, self.running))
         self._attempts.interrupt_all(at_once=False)
         self._wake.set()
-
-    async def _recover(self, error: TorilError) -> None:
-        self._emit(ev.RedisLost(self.queue.name, str(error)))
-        loop = asyncio.get_running_loop()
-        lost_at = loop.time()
-        adopted = await reach_again(
-            self._store, self._keeper, is_worth_it=self._is_worth_recovering, nudge=self._nudge
-        )
-        if adopted is None:
-            self._give_up()
-            return
-        away_ms = round((loop.time() - lost_at) * 1000)
-        self._troubles.over()
-        self._emit(ev.RedisBack(self.queue.name, away_ms, len(self._keeper.held)))
-        self._adopt(adopted)
-        self._intake.look()
-
-    def _is_worth_recovering(self) -> bool:
-        return self._stage.is_worth_recovering(
-            asyncio.get_running_loop().time(),
-            has_work=self._has_work(),
-            has_unconfirmed=self._store.has_unconfirmed,
-        )
-
-    def _give_up(self) -> None:
-        if unrecorded := self._settlements.give_up():
-            self._emit(ev.Unrecorded(self.queue.name, unrecorded))
-        self._reports.take()
-        self._attempts.lose_all()

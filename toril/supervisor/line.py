@@ -1,0 +1,115 @@
+"""Claims that stand in line for a child: short jobs are claimed a little ahead of the children.
+
+With one claim per free child every job costs Redis a script call of its own, and its child waits
+for a round trip before the next. How far ahead is *measured*: what stands in line is never more
+than `AHEAD_S` of work, so nobody could have run it much sooner. A change must keep: who waits
+longer than `WAITING_S` all the same, because a job before it overruns, is handed back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from toril.runtime.claim import Claim
+
+AHEAD_S = 0.02
+"""Work that may stand in line for each child; given: the design's bound."""
+
+MOST_AHEAD = 16
+"""Claims in line for each child at most; chosen: a script call costs the server little more than
+its jobs from about this many on, and a supervisor that is killed leaves them to stall."""
+
+WAITING_S = 0.1
+"""How long a claim may stand in line; given: the design's bound."""
+
+_FORGETTING = 1 / 8
+"""Share by which a shorter run brings the measure down; chosen: a long one is remembered for some
+thirty short ones."""
+
+_PROOF = 8
+"""Short jobs in a row for each claim that may stand in line; chosen: a queue of few jobs, each of
+another kind, claims nothing ahead."""
+
+
+class Pace:
+    """How long jobs run: it goes up at once and down slowly, so that it is rarely below the next.
+
+    Attributes:
+        run_s: the measure, seconds.
+    """
+
+    def __init__(self) -> None:
+        self.run_s = 0.0
+        self._short = 0
+
+    def ran(self, seconds: float) -> None:
+        """A job has ended, or has run this long already."""
+        self.run_s = max(seconds, self.run_s + (seconds - self.run_s) * _FORGETTING)
+        self._short = self._short + 1 if seconds < AHEAD_S else 0
+
+    @property
+    def ahead(self) -> int:
+        """Claims that may stand in line for each child."""
+        most = min(self._short // _PROOF, MOST_AHEAD)
+        return most if self.run_s * most <= AHEAD_S else int(AHEAD_S / self.run_s)
+
+
+class Line:
+    """First come, first served, by whichever child is idle next.
+
+    Args:
+        on_overdue: told of a claim that stood here for `WAITING_S`; it is out of the line then.
+    """
+
+    def __init__(self, on_overdue: Callable[[Claim], None]) -> None:
+        self._on_overdue = on_overdue
+        self._claims: deque[tuple[float, Claim]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        """Claims that stand here."""
+        return len(self._claims)
+
+    def __contains__(self, claim: Claim) -> bool:
+        """Does this very claim stand here?"""
+        return any(one is claim for _, one in self._claims)
+
+    def append(self, claim: Claim) -> None:
+        """To the end."""
+        self._claims.append((time.monotonic(), claim))
+        if self._timer is None:
+            self._look_in(WAITING_S)
+
+    def pop(self) -> Claim:
+        """Who is next; there must be one."""
+        return self._claims.popleft()[1]
+
+    def remove(self, claim: Claim) -> bool:
+        """Take this one out; False where it does not stand here."""
+        rest = deque(pair for pair in self._claims if pair[1] is not claim)
+        is_here, self._claims = len(rest) < len(self._claims), rest
+        return is_here
+
+    def clear(self) -> list[Claim]:
+        """Take out all."""
+        claims = [claim for _, claim in self._claims]
+        self._claims.clear()
+        return claims
+
+    def _look_in(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """One timer for all: it wakes for whoever was first when it was set."""
+        self._timer = None
+        late_s = time.monotonic() - WAITING_S
+        while self._claims and self._claims[0][0] <= late_s:
+            self._on_overdue(self.pop())
+        if self._claims:
+            self._look_in(self._claims[0][0] - late_s)
