@@ -104,7 +104,7 @@ class MarkerWait:
         """
         while self._is_waiting:
             client_id = self._client_id
-            if client_id is not None and await other.plain("CLIENT UNBLOCK", client_id):
+            if client_id is not None and await other.plain("CLIENT", "UNBLOCK", client_id):
                 return
             await asyncio.sleep(_UNBLOCK_PAUSE_S)
 

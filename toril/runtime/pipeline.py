@@ -1,7 +1,9 @@
 """Sends commands as raw EVALSHA in one non-transactional pipeline, and isolates their errors.
 
-redis-py's registered scripts would add a round trip per pipeline. A script that the server does
-not know is loaded, and only what failed for it is sent again: the others have been executed.
+redis-py's registered scripts would add a round trip per pipeline, and its pipeline costs more than
+all else that a worker does for a settlement: only its connections are used. A script that the
+server does not know is loaded, and only what failed for it is sent again: the others have been
+executed. A change must keep: a connection whose replies were not all read is never used again.
 """
 
 from __future__ import annotations
@@ -11,17 +13,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
 import redis.asyncio
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from toril.errors import RedisUnavailable, TorilError
 from toril.runtime.command import forgotten
 from toril.runtime.connection import translated
+from toril.runtime.resp import packed
 from toril.runtime.scripts import script, script_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from toril.runtime.command import Command
+    from toril.runtime.command import Command, Packet
 
 T = TypeVar("T")
 
@@ -30,7 +33,7 @@ class ScriptPipeline:
     """Commands in, one value or one error of ours for each out."""
 
     def __init__(self, pool: redis.asyncio.ConnectionPool, server: str) -> None:
-        self._redis = redis.asyncio.Redis(connection_pool=pool)
+        self._pool = pool
         self._server = server
         self.answered_s = 0.0
 
@@ -68,11 +71,9 @@ class ScriptPipeline:
             RedisUnavailable: Redis cannot be reached, or is not ready.
             RedisRefused: it refuses the login or the command.
         """
-        try:
-            reply = await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
-        except (redis.RedisError, OSError) as error:
-            raise translated(error, self._server) from error
-        self.answered_s = asyncio.get_running_loop().time()
+        (reply,) = await self._executed([command])
+        if isinstance(reply, Exception):
+            raise translated(reply, self._server) from reply
         return reply
 
     def _result(self, command: Command[Any], reply: Any) -> Any:
@@ -83,10 +84,7 @@ class ScriptPipeline:
         return command.parse(reply)
 
     async def _evaluate(self, commands: Sequence[Command[Any]]) -> list[Any]:
-        pipe = self._redis.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command.packet)
-        return await self._executed(pipe)
+        return await self._executed([command.packet for command in commands])
 
     async def load(self) -> None:
         """Make every script known to the server.
@@ -98,17 +96,34 @@ class ScriptPipeline:
             RedisUnavailable: not now.
             RedisRefused: it refuses scripts.
         """
-        pipe = self._redis.pipeline(transaction=False)
-        for name in script_names():
-            pipe.execute_command("SCRIPT LOAD", script(name).text)
-        for reply in await self._executed(pipe):
+        loads: list[Packet] = [("SCRIPT", "LOAD", script(name).text) for name in script_names()]
+        for reply in await self._executed(loads):
             if isinstance(reply, Exception):
                 raise translated(reply, self._server)
 
-    async def _executed(self, pipe: Any) -> list[Any]:
+    async def _executed(self, packets: Sequence[Packet]) -> list[Any]:
+        """One reply per packet, a redis-py `ResponseError` where that was the reply."""
         try:
-            replies: list[Any] = await pipe.execute(raise_on_error=False)
+            replies = await self._exchanged(packed(packets))
         except (redis.RedisError, OSError) as error:
             raise translated(error, self._server) from error
         self.answered_s = asyncio.get_running_loop().time()
         return replies
+
+    async def _exchanged(self, commands: list[bytes]) -> list[Any]:
+        connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.send_packed_command(commands, check_health=False)
+            return [await _reply(connection) for _ in commands]
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await self._pool.release(connection)
+
+
+async def _reply(connection: Any) -> Any:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error

@@ -23,21 +23,46 @@ if TYPE_CHECKING:
     from toril.supervisor.settings import QueueSettings
 
 
+class _Header(msgspec.Struct):
+    id: str | msgspec.Raw
+    name: str | msgspec.Raw
+    queue: str
+    attempts_made: int
+    attempts_started: int
+    timestamp: int
+    priority: int
+    opts: msgspec.Raw
+    checkpoint: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_encode = msgspec.json.Encoder().encode
+
+
 def as_call(claim: Claim, queue: str) -> Call:
     """The call for a claim; data and options stay the text they are in Redis."""
-    fields = {
-        "id": claim.id,
-        "name": claim.name,
-        "queue": queue,
-        "attempts_made": claim.attempts_made,
-        "attempts_started": claim.attempts_started,
-        "timestamp": claim.timestamp_ms,
-        "priority": claim.priority,
-    }
-    header = json.dumps(fields).encode()[:-1] + b',"opts":' + claim.raw_opts + b"}"
-    if claim.checkpoint is not None:
-        header = header[:-1] + b',"checkpoint":' + claim.checkpoint + b"}"
-    return Call(job_id=claim.id, name=claim.name, header=header, data=claim.data)
+    header = _Header(
+        claim.id,
+        claim.name,
+        queue,
+        claim.attempts_made,
+        claim.attempts_started,
+        claim.timestamp_ms,
+        claim.priority,
+        msgspec.Raw(claim.raw_opts),
+        msgspec.UNSET if claim.checkpoint is None else msgspec.Raw(claim.checkpoint),
+    )
+    return Call(claim.id, claim.name, _encoded(header, claim), claim.data)
+
+
+def _encoded(header: _Header, claim: Claim) -> bytes:
+    try:
+        return _encode(header)
+    except UnicodeEncodeError:
+        # Bytes of a foreign id or name that are no UTF-8: escaped, as only `json` writes them.
+        header.id, header.name = (
+            msgspec.Raw(json.dumps(text).encode()) for text in (claim.id, claim.name)
+        )
+        return _encode(header)
 
 
 def policy_of(queue: QueueSettings) -> Policy:
