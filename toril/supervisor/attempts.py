@@ -337,13 +337,17 @@ class Attempts:
         self._keeping = None
         self._listener.on_said()
 
-    def _on_overdue(self, claim: Claim) -> None:
-        """The jobs before it overrun: somebody else may be free, and none of us soon."""
+    def _on_overdue(self, claims: list[Claim]) -> None:
+        """The job before them overruns: somebody else may be free, and none of us soon."""
         self._pace.ran(WAITING_S)
-        self._end(claim, Outcome(Verdict.UNAVAILABLE, message="no child came free in time"))
+        self._hand_back(claims, Outcome(Verdict.UNAVAILABLE, message="no child came free in time"))
 
     def _give_back_line(self, outcome: Outcome) -> None:
-        for claim in self._line.clear():
+        self._hand_back(self._line.clear(), outcome)
+
+    def _hand_back(self, claims: list[Claim], outcome: Outcome) -> None:
+        """Each goes to the front of the queue, so the last one goes first."""
+        for claim in reversed(claims):
             self._end(claim, outcome)
 
 

@@ -3,7 +3,8 @@
 With one claim per free child every job costs Redis a script call of its own, and its child waits
 for a round trip before the next. How far ahead is *measured*: what stands in line is never more
 than `AHEAD_S` of work, so nobody could have run it much sooner. A change must keep: who waits
-longer than `WAITING_S` all the same, because a job before it overruns, is handed back.
+longer than `WAITING_S` all the same, because a job before it overruns, is handed back, and with it
+who stands behind.
 """
 
 from __future__ import annotations
@@ -64,10 +65,11 @@ class Line:
     """First come, first served, by whichever child is idle next.
 
     Args:
-        on_overdue: told of a claim that stood here for `WAITING_S`; it is out of the line then.
+        on_overdue: told when the first has stood here for `WAITING_S`: all are out of the line
+            then, in the order in which they stood.
     """
 
-    def __init__(self, on_overdue: Callable[[Claim], None]) -> None:
+    def __init__(self, on_overdue: Callable[[list[Claim]], None]) -> None:
         self._on_overdue = on_overdue
         self._claims: deque[tuple[float, Claim]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -109,7 +111,7 @@ class Line:
         """One timer for all: it wakes for whoever was first when it was set."""
         self._timer = None
         late_s = time.monotonic() - WAITING_S
-        while self._claims and self._claims[0][0] <= late_s:
-            self._on_overdue(self.pop())
-        if self._claims:
+        if self._claims and self._claims[0][0] <= late_s:
+            self._on_overdue(self.clear())
+        elif self._claims:
             self._look_in(self._claims[0][0] - late_s)
