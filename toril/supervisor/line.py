@@ -43,22 +43,20 @@ class Pace:
 
     Attributes:
         run_s: the measure, seconds.
+        ahead: claims that may stand in line for each child.
     """
 
     def __init__(self) -> None:
         self.run_s = 0.0
+        self.ahead = 0
         self._short = 0
 
     def ran(self, seconds: float) -> None:
         """A job has ended, or has run this long already."""
         self.run_s = max(seconds, self.run_s + (seconds - self.run_s) * _FORGETTING)
         self._short = self._short + 1 if seconds < AHEAD_S else 0
-
-    @property
-    def ahead(self) -> int:
-        """Claims that may stand in line for each child."""
         most = min(self._short // _PROOF, MOST_AHEAD)
-        return most if self.run_s * most <= AHEAD_S else int(AHEAD_S / self.run_s)
+        self.ahead = most if self.run_s * most <= AHEAD_S else int(AHEAD_S / self.run_s)
 
 
 class Line:

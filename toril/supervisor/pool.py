@@ -173,13 +173,18 @@ class Pool:
 
     def run(self, call: Call) -> Child:
         """Give a call to an idle child; there must be one."""
-        child = min(self._offered(), key=lambda child: (child in self._successors, child.slot))
+        offered = self._offered()
+        child = offered[0] if len(offered) == 1 else min(offered, key=self._rank)
         self._idle.remove(child)
         self._busy.add(child)
         self._peak = max(self._peak, len(self._busy))
         child.run(call)
         self._replace_if_worn(child)
         return child
+
+    def _rank(self, child: Child) -> tuple[bool, int]:
+        """Who is to be replaced comes last, and among equals the first slot goes first."""
+        return child in self._successors, child.slot
 
     def on_idle(self, child: Child) -> None:
         """A child is ready for a call (callback of the sandbox)."""
@@ -190,7 +195,8 @@ class Pool:
             self._failures = 0
         else:
             self._stillborn = 0
-        self._take_over(child)
+        if self._successors:
+            self._take_over(child)
         self._replace_if_worn(child)
         if child.slot > self._size or is_spent(self._spec.limits, child, self._children[child]):
             child.retire()
