@@ -7,6 +7,7 @@ be used make a claim `unreadable`, never an error. One bad job may not spoil a b
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
     from toril.runtime.claim import ClaimRequest, Marker
 
+
+_OPTS_KEPT = 256
+"""Options kept as they were parsed; chosen: the jobs of a queue share a few texts, and those whose
+options are all different (a trace, an id) cost no more than the memory of so many."""
+
+_SHORT_OPTS_BYTES = 512
+"""Longest text of options that is kept; chosen: what is longer is hardly shared."""
 
 _raw_decoder = msgspec.json.Decoder(msgspec.Raw)
 
@@ -47,7 +55,7 @@ def claim_jobs(  # noqa: PLR0913 - what a claim is made of
     args += NO_LIMIT_ARGS if request.limit is None else request.limit.as_args()
     args += ("", "") if slot is None else (slot.job_id, "" if slot.at_ms is None else slot.at_ms)
     args += tokens[: request.count]
-    return Command("claim", (base,), tuple(args), lambda reply: _claimed(reply, slot))
+    return Command("claim", (base,), tuple(args), lambda reply: _claimed(reply, tokens, slot))
 
 
 def slot_after(claimed: Claimed) -> Slot | None:
@@ -63,7 +71,7 @@ def slot_after(claimed: Claimed) -> Slot | None:
 def adopt_jobs(base: str, tokens: Sequence[str]) -> Command[list[Claim]]:
     """The active jobs that carry one of these tokens."""
     args: list[str | bytes | int] = [REAL_TIME, MAX_DATA_BYTES, MAX_OPTS_BYTES, *tokens]
-    return Command("adopt", (base,), tuple(args), lambda reply: [_claim(job) for job in reply])
+    return Command("adopt", (base,), tuple(args), _adopted)
 
 
 def renew_locks(base: str, held: Sequence[Claim], lock_ms: int) -> Command[Renewed]:
@@ -97,10 +105,11 @@ def put_back_marker(base: str, marker: Marker) -> Command[str]:
     return Command("put_back_marker", (base,), (REAL_TIME, marker.member), _text)
 
 
-def _claimed(reply: Any, slot: Slot | None) -> Claimed:
+def _claimed(reply: Any, tokens: Sequence[str], slot: Slot | None) -> Claimed:
     stopped, limit_ttl_ms, next_ms, ghosts, due_id, due_opts, jobs, now_ms = reply
+    claims = map(_claim, tokens, jobs)
     return Claimed(
-        claims=tuple(_unless_broken(_claim(job), slot) for job in jobs),
+        claims=tuple(claims if slot is None else (_unless_broken(one, slot) for one in claims)),
         due=Due(_text(due_id), due_opts) if due_id else None,
         limit_ttl_ms=limit_ttl_ms,
         next_delayed_ms=next_ms,
@@ -111,39 +120,41 @@ def _claimed(reply: Any, slot: Slot | None) -> Claimed:
     )
 
 
-def _unless_broken(claim: Claim, slot: Slot | None) -> Claim:
+def _adopted(reply: Any) -> list[Claim]:
+    return [_claim(_text(token), job) for token, job in zip(reply[::2], reply[1::2], strict=True)]
+
+
+def _unless_broken(claim: Claim, slot: Slot) -> Claim:
     """A job whose schedule cannot go on fails with the reason, or nobody would learn of it."""
-    if slot is None or slot.error is None or slot.job_id != claim.id:
+    if slot.error is None or slot.job_id != claim.id:
         return claim
     return replace(claim, unreadable=claim.unreadable or slot.error)
 
 
-def _claim(job: Any) -> Claim:
-    job_id, token, name, data, raw_opts, data_bytes, opts_bytes, *rest = job
-    *numbers, cancel, deferred, checkpoint = rest
-    timestamp, priority = map(_int, numbers[:2])
-    ats, atm, stc, crashes, interruptions, processed_on = map(_count, numbers[2:])
-    opts, unreadable = _readable(raw_opts, data_bytes, opts_bytes)
-    for what, text in (("id", job_id), ("name", name)):
-        if len(text) > MAX_NAME_BYTES:
-            unreadable = f"job {what} is {len(text)} bytes; at most {MAX_NAME_BYTES} are read"
+def _claim(token: str, job: Any) -> Claim:
+    """The order of the parts is that of `lua/lib/jobs.lua`."""
+    data, raw_opts, name, timestamp, priority, ats, atm, stc, crashes, interruptions = job[:10]
+    processed_on, cancelled, deferred, checkpoint, _rjk, job_id, data_bytes, opts_bytes = job[10:]
+    opts, unreadable = _readable(raw_opts or b"", data_bytes, opts_bytes)
+    if len(job_id) > MAX_NAME_BYTES or (name and len(name) > MAX_NAME_BYTES):
+        unreadable, name = _overlong(job_id, name or b""), (name or b"")[:MAX_NAME_BYTES]
     return Claim(
         id=_text(job_id),
-        token=_text(token),
-        name=_text(name[:MAX_NAME_BYTES]),
+        token=token,
+        name=_text(name or b""),
         data=data or b"{}",
         opts=opts,
         raw_opts=raw_opts or b"{}",
-        timestamp_ms=timestamp,
-        priority=priority,
-        attempts_made=atm,
-        attempts_started=ats,
-        stalls=stc,
-        crashes=crashes,
-        interruptions=interruptions,
-        processed_on_ms=processed_on,
-        checkpoint=_checkpoint(checkpoint),
-        is_cancelled=cancel is not None,
+        timestamp_ms=_int(timestamp),
+        priority=_int(priority),
+        attempts_made=_count(atm),
+        attempts_started=_count(ats),
+        stalls=_count(stc),
+        crashes=_count(crashes),
+        interruptions=_count(interruptions),
+        processed_on_ms=_count(processed_on),
+        checkpoint=None if checkpoint is None else _checkpoint(checkpoint),
+        is_cancelled=cancelled is not None,
         deferred_failure=None if deferred is None else _text(deferred),
         unreadable=unreadable,
     )
@@ -154,7 +165,7 @@ def _readable(raw_opts: bytes, data_bytes: int, opts_bytes: int) -> tuple[JobOpt
     if opts_bytes > MAX_OPTS_BYTES:
         return JobOpts(), _oversize("options", opts_bytes, MAX_OPTS_BYTES)
     try:
-        opts = parse_opts(raw_opts)
+        opts = _parse_short(raw_opts) if opts_bytes <= _SHORT_OPTS_BYTES else parse_opts(raw_opts)
     except ValueError as error:
         return JobOpts(), str(error)
     if data_bytes > MAX_DATA_BYTES:
@@ -162,9 +173,12 @@ def _readable(raw_opts: bytes, data_bytes: int, opts_bytes: int) -> tuple[JobOpt
     return opts, None
 
 
-def _checkpoint(raw: bytes | None) -> bytes | None:
+_parse_short = lru_cache(_OPTS_KEPT)(parse_opts)
+
+
+def _checkpoint(raw: bytes) -> bytes | None:
     """What an attempt left, unless somebody else wrote what is none."""
-    if raw is None or len(raw) > MAX_CHECKPOINT_BYTES:
+    if len(raw) > MAX_CHECKPOINT_BYTES:
         return None
     try:
         raw.decode()
@@ -172,6 +186,11 @@ def _checkpoint(raw: bytes | None) -> bytes | None:
     except (ValueError, RecursionError):
         return None
     return raw
+
+
+def _overlong(job_id: bytes, name: bytes) -> str:
+    what, text = ("name", name) if len(name) > MAX_NAME_BYTES else ("id", job_id)
+    return f"job {what} is {len(text)} bytes; at most {MAX_NAME_BYTES} are read"
 
 
 def _oversize(what: str, found: int, limit: int) -> str:
@@ -186,7 +205,9 @@ def _texts(reply: Any) -> list[str]:
     return [_text(raw) for raw in reply]
 
 
-def _int(raw: bytes) -> int:
+def _int(raw: bytes | None) -> int:
+    if raw is None:
+        return 0
     try:
         number = float(raw)
     except ValueError:
@@ -194,6 +215,6 @@ def _int(raw: bytes) -> int:
     return int(number) if abs(number) < EXACT else 0
 
 
-def _count(raw: bytes) -> int:
+def _count(raw: bytes | None) -> int:
     """A counter, as the scripts read it: what is none, or below 0, counts as 0."""
-    return max(_int(raw), 0)
+    return 0 if raw is None else max(_int(raw), 0)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from toril.call import Usage
 
@@ -23,6 +26,8 @@ MAX_TEXT_CHARS = 1024
 
 STALLED = "stalled"
 """The verdict of an attempt whose worker vanished; no `Verdict`, because nobody saw its end."""
+
+_encode = msgspec.json.Encoder().encode
 
 _OWN = ("pid", "stderr")
 """Details of an outcome that an entry shows as fields of its own."""
@@ -67,21 +72,27 @@ class Attempt:
 
 def entry(claim: Claim, outcome: Outcome, worker: Worker) -> str:
     """One line of `t:history`, JSON text of an object, without its times."""
-    usage = outcome.usage
-    fields = {
-        "attempt": claim.attempts_started,
-        "verdict": outcome.verdict.value,
-        "worker": worker.name,
-        "host": worker.host,
-        "pid": outcome.detail.get("pid"),
-        "wall_ms": usage.wall_ms,
-        "cpu_ms": usage.cpu_ms,
-        "peak_memory_bytes": usage.peak_memory_bytes,
-        "rss_growth_bytes": usage.rss_growth_bytes,
-        "detail": _bounded(outcome.detail),
-        "stderr": str(outcome.detail.get("stderr", ""))[-MAX_TEXT_CHARS:],
-    }
-    return json.dumps({name: value for name, value in fields.items() if _says_something(value)})
+    head = f'{{"attempt":{claim.attempts_started},"verdict":"{outcome.verdict.value}"'
+    measured = usage_text(outcome.usage)[1:]
+    return f"{head}{_worker_text(worker)}{_detail_text(outcome.detail)},{measured}"
+
+
+def usage_text(usage: Usage) -> str:
+    """What an attempt used, JSON text of an object; `null` where nobody measured."""
+    # By hand: the numbers are ours, and an encoder takes five times as long for every job.
+    return (
+        f'{{"wall_ms":{usage.wall_ms},"cpu_ms":{_number(usage.cpu_ms)},'
+        f'"rss_growth_bytes":{_number(usage.rss_growth_bytes)},'
+        f'"peak_memory_bytes":{_number(usage.peak_memory_bytes)}}}'
+    )
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """JSON text of a flat object, whatever its texts hold."""
+    try:
+        return _encode(value).decode()
+    except (UnicodeEncodeError, TypeError):  # a lone surrogate, or a number that is no JSON
+        return json.dumps(dict(value))
 
 
 def parse_history(text: str) -> tuple[Attempt, ...]:
@@ -97,16 +108,30 @@ def parse_usage(found: Mapping[str, Any]) -> Usage | None:
     return Usage(*(found.get(name) for name in names))  # type: ignore[arg-type]  # as it was written
 
 
-def _bounded(detail: Mapping[str, str | int | float | bool]) -> dict[str, Any]:
-    return {
-        name: value[:MAX_TEXT_CHARS] if isinstance(value, str) else value
-        for name, value in detail.items()
-        if name not in _OWN
-    }
+@cache
+def _worker_text(worker: Worker) -> str:
+    told = {"worker": worker.name, "host": worker.host}
+    return "".join(f',"{name}":{json.dumps(value)}' for name, value in told.items() if value)
 
 
-def _says_something(value: object) -> bool:
-    return value is not None and value not in ("", {})
+def _detail_text(detail: Mapping[str, str | int | float | bool]) -> str:
+    """What of it an entry shows; in front a comma for each member."""
+    told: dict[str, Any] = {}
+    if (pid := detail.get("pid")) is not None:
+        told["pid"] = pid
+    if others := {name: _bounded(value) for name, value in detail.items() if name not in _OWN}:
+        told["detail"] = others
+    if stderr := str(detail.get("stderr", "")):
+        told["stderr"] = stderr[-MAX_TEXT_CHARS:]
+    return "," + json_text(told)[1:-1] if told else ""
+
+
+def _bounded(value: object) -> object:
+    return value[:MAX_TEXT_CHARS] if isinstance(value, str) else value
+
+
+def _number(value: int | None) -> int | str:
+    return "null" if value is None else value
 
 
 def _object(line: str) -> dict[str, Any] | None:

@@ -1,7 +1,8 @@
 """The Lua scripts as they are sent: files of `lua/` with their shared pieces put in.
 
 A line `-- include lib/x.lua` is replaced by that file's text, once per script however often it is
-asked for; an include may include. A `#!lua` line stays first, as Redis wants it.
+asked for; an include may include. One that stands inside a function is that function's own. A
+`#!lua` line stays first, as Redis wants it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 LUA = Path(__file__).with_name("lua")
-_INCLUDE = re.compile(r"^-- include (lib/[a-z_]+\.lua)$")
+_INCLUDE = re.compile(r"^ *-- include (lib/[a-z_]+\.lua)$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,15 @@ from being recorded by its own message.
 from __future__ import annotations
 
 import enum
-import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, assert_never
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, assert_never, cast
+
+from redis.exceptions import ResponseError
 
 from toril.runtime.asking import MAX_STACK_BYTES
 from toril.runtime.command import REAL_TIME, Command
-from toril.runtime.history import Worker, entry
+from toril.runtime.history import Worker, entry, json_text, usage_text
 from toril.runtime.retry import (
     Abandon,
     Complete,
@@ -26,12 +28,21 @@ from toril.runtime.retry import (
 )
 
 if TYPE_CHECKING:
-    from toril.call import Outcome
+    from collections.abc import Iterator, Sequence
+
+    from toril.call import Outcome, Verdict
     from toril.runtime.claim import Claim, Report
     from toril.runtime.options import KeepRule
     from toril.runtime.retry import Settlement
 
 Arg = str | bytes | int
+
+MAX_BATCH = 64
+"""Completed jobs per call; chosen: beyond 16 a job costs the server little less (measured by
+`benchmarks/bench_scripts.py`), and such a call takes it about a millisecond."""
+
+MAX_BATCH_BYTES = 1024 * 1024
+"""Bytes of results per call, but for a single larger one; chosen: no call holds the server long."""
 
 _NOBODY = Worker()
 
@@ -78,16 +89,44 @@ class Said:
         return Said(self.reports + 1, self.lines + len(report.log_lines))
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One command and how many endings it writes; it answers a list, with one result for each."""
+
+    size: int
+    command: Command[list[Settled | ResponseError]]
+
+
+def settle_all(
+    base: str, endings: Sequence[Ending], *, worker: Worker = _NOBODY, now_ms: int | str = REAL_TIME
+) -> list[Batch]:
+    """The commands for these settlements, in order; none for those that write nothing.
+
+    Completions that follow each other under the same rules share a call. The order stays: whether
+    a parent can complete depends on which of its children have ended before it.
+    """
+    batches = []
+    for is_complete, run in groupby(endings, lambda ending: type(ending.settlement) is Complete):
+        if is_complete:
+            batches += [_complete(base, some, worker, now_ms) for some in _chunks(run)]
+            continue
+        for ending in run:
+            if (command := settle(base, ending, worker=worker, now_ms=now_ms)) is not None:
+                batches.append(_batch_of_one(command))
+    return batches
+
+
 def settle(  # noqa: PLR0911 - one for each kind
     base: str, ending: Ending, *, worker: Worker = _NOBODY, now_ms: int | str = REAL_TIME
 ) -> Command[Settled] | None:
-    """The command for a settlement; None for one that writes nothing."""
+    """The command for a single settlement; None for one that writes nothing."""
     claim, outcome = ending.claim, ending.outcome
     head = (now_ms, claim.id, claim.token, claim.attempts_started)
     left = (*_verdict(outcome), entry(claim, outcome, worker))
     match ending.settlement:
-        case Complete(keep=keep, metrics_size=size):
-            return _command("complete", base, *head, outcome.value, *_keep(keep), size, *left)
+        case Complete():
+            command = _complete(base, (ending,), worker, now_ms).command
+            return Command(command.script, command.keys, command.args, _only_settled)
         case Fail(reason=reason, counts_as=counts, keep=keep, metrics_size=size):
             trace = _trace(claim, reason, outcome)
             rule = (claim.opts.attempts, *_keep(keep), counts.value, size)
@@ -130,12 +169,68 @@ def store_report(base: str, report: Report, said: Said) -> Command[Settled]:
     )
 
 
+def _chunks(completions: Iterator[Ending]) -> Iterator[list[Ending]]:
+    """As few as the bounds of a call and the differing rules allow, in order."""
+    chunk: list[Ending] = []
+    shared, size_bytes = None, 0
+    for ending in completions:
+        rules, more_bytes = _shared(ending), len(ending.outcome.value)
+        is_full = len(chunk) == MAX_BATCH or size_bytes + more_bytes > MAX_BATCH_BYTES
+        if chunk and (is_full or rules != shared):
+            yield chunk
+            chunk, size_bytes = [], 0
+        chunk.append(ending)
+        shared, size_bytes = rules, size_bytes + more_bytes
+    yield chunk
+
+
+def _complete(base: str, endings: Sequence[Ending], worker: Worker, now_ms: int | str) -> Batch:
+    """One call that completes these; they share their rules."""
+    (rules, verdict) = _shared(endings[0])
+    args: list[Arg] = [now_ms, *_keep(rules.keep), rules.metrics_size, verdict.value]
+    for ending in endings:
+        claim, outcome = ending.claim, ending.outcome
+        args += (
+            claim.id,
+            claim.token,
+            claim.attempts_started,
+            outcome.value,
+            json_text(outcome.detail),
+            usage_text(outcome.usage),
+            entry(claim, outcome, worker),
+        )
+    return Batch(len(endings), Command("complete", (base,), tuple(args), _each_settled))
+
+
+def _batch_of_one(command: Command[Settled]) -> Batch:
+    alone = Command(command.script, command.keys, command.args, lambda reply: [_settled(reply)])
+    return Batch(1, alone)
+
+
+def _shared(ending: Ending) -> tuple[Complete, Verdict]:
+    """What all completions of one call have in common."""
+    return cast("Complete", ending.settlement), ending.outcome.verdict
+
+
 def _command(script: str, base: str, *args: Arg) -> Command[Settled]:
     return Command(script, (base,), args, _settled)
 
 
 def _settled(reply: Any) -> Settled:
     return Settled(reply.decode())
+
+
+def _each_settled(reply: Any) -> list[Settled | ResponseError]:
+    """An error of one job stands among the others' words."""
+    return [one if isinstance(one, ResponseError) else _settled(one) for one in reply]
+
+
+def _only_settled(reply: Any) -> Settled:
+    """The answer to a call for one job; raises the error that stands in its place."""
+    (result,) = _each_settled(reply)
+    if isinstance(result, ResponseError):
+        raise result
+    return result
 
 
 def _keep(rule: KeepRule) -> tuple[Arg, ...]:
@@ -148,8 +243,7 @@ def _trace(claim: Claim, reason: str, outcome: Outcome) -> tuple[Arg, ...]:
 
 
 def _verdict(outcome: Outcome) -> tuple[Arg, ...]:
-    usage = json.dumps(asdict(outcome.usage))
-    return outcome.verdict.value, json.dumps(dict(outcome.detail)), usage
+    return outcome.verdict.value, json_text(outcome.detail), usage_text(outcome.usage)
 
 
 def _utf8(text: str) -> bytes:

@@ -11,7 +11,7 @@ import asyncio
 import socket
 import uuid
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Any
 
 from toril.errors import RedisUnavailable, TorilError
@@ -26,7 +26,7 @@ from toril.runtime.claiming import (
     slot_after,
     sweep_stalled,
 )
-from toril.runtime.connection import open_async_pool, server_name
+from toril.runtime.connection import open_async_pool, server_name, translated
 from toril.runtime.drivers import AsyncDriver
 from toril.runtime.followup import prepare_follow_up
 from toril.runtime.history import Worker
@@ -36,7 +36,8 @@ from toril.runtime.listening import Listener
 from toril.runtime.marker import MarkerWait
 from toril.runtime.pipeline import ScriptPipeline
 from toril.runtime.producing import Producer
-from toril.runtime.settling import Ending, Said, Settled, settle, store_report
+from toril.runtime.retry import Abandon
+from toril.runtime.settling import Ending, Said, Settled, settle_all, store_report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -142,9 +143,9 @@ class Store:
             RedisUnavailable: the connection failed and nothing is known.
         """
         stored = [store_report(self._base, one, self._said_by(one.claim)) for one in reports]
-        settled = [settle(self._base, ending, worker=self._worker) for ending in endings]
+        batches = settle_all(self._base, endings, worker=self._worker)
         tokens = [self._new_token() for _ in range(want.count)] if want else []
-        commands: list[Command[Any]] = [*stored, *filter(None, settled)]
+        commands: list[Command[Any]] = [*stored, *(batch.command for batch in batches)]
         if want is not None:
             name = self._worker.name
             slot = self._fresh_slot()
@@ -152,7 +153,7 @@ class Store:
         answers = iter(await self._sent(commands, tokens))
         exchanged = Exchange(
             reports=[next(answers) for _ in stored],
-            endings=[next(answers) if entry else Settled.ABANDONED for entry in settled],
+            endings=self._endings(endings, [(batch.size, next(answers)) for batch in batches]),
             claimed=next(answers) if want else None,
         )
         self._note_said(reports, endings, exchanged)
@@ -335,6 +336,25 @@ class Store:
         if tokens and isinstance(answers[-1], RedisUnavailable):
             self._doubt(tokens)
         return answers
+
+    def _endings(
+        self, endings: Sequence[Ending], answers: list[tuple[int, Any]]
+    ) -> list[Settled | TorilError]:
+        """One result for each ending; an error that took a whole call's place is everybody's."""
+        each = (
+            result
+            for size, answer in answers
+            for result in (repeat(answer, size) if isinstance(answer, TorilError) else answer)
+        )
+        return [
+            Settled.ABANDONED if isinstance(ending.settlement, Abandon) else self._own(next(each))
+            for ending in endings
+        ]
+
+    def _own(self, result: Any) -> Settled | TorilError:
+        if isinstance(result, Exception) and not isinstance(result, TorilError):
+            return translated(result, self.location)
+        return result
 
     def _fresh_slot(self) -> Slot | None:
         slot, self._slot = self._slot, None

@@ -9,81 +9,83 @@
 --          stopped: 'full' (a job for every token) | 'empty' | 'gated' (paused, or as many active
 --          as allowed) | 'limited' | 'due' (ask again with the slot that follows the job due_id)
 --          | 'steps' (too many ghosts for one call: ask again)
---          job: see lib/jobs.lua
+--          job: see lib/jobs.lua; the first has the first token, and so on
 -- Events   waiting (promoted), active; of a schedule's next job: added, waiting or delayed
 --
 -- include lib/clock.lua
 -- include lib/number.lua
+-- include lib/lazily.lua
 -- include lib/shape.lua
 -- include lib/bucket.lua
--- include lib/promote.lua
 -- include lib/jobs.lua
 -- include lib/take.lua
--- include lib/dedup.lua
--- include lib/schedule.lua
 local GHOSTS_MAX = 100
 local FIRST_TOKEN = 12
+
+local rarely = lazily(function()
+  -- include lib/promote.lua
+  -- include lib/dedup.lua
+  -- include lib/schedule.lua
+  return {promote = promote, opts_of = decoded_opts, plan = plan_next, add = add_planned}
+end)
 
 local base = KEYS[1]
 local now_ms, now_us = clock(ARGV[1])
 local want = #ARGV - FIRST_TOKEN + 1
+local max_bytes = {data = tonumber(ARGV[4]), opts = tonumber(ARGV[5])}
+local start = {now = int(now_ms), lock_ms = ARGV[2], worker = ARGV[3]}
 
-check_claim(base)
-local max, duration_ms = unpack(redis.call('HMGET', base .. 'meta', 'max', 'duration'))
-local window = {max = number_of(max), duration_ms = number_of(duration_ms)}
+local sizes = check_claim(base)
+local gate = read_gate(base, sizes.active)
 local bucket, is_new = bucket_configured(bucket_read(base, now_us), bucket_from_args(ARGV, 6))
 
-promote(base, now_ms)
-
--- '' where they are too large to be read.
-local function opts_of(job)
-  return job.opts_bytes <= tonumber(ARGV[5]) and redis.call('HGET', job.key, 'opts') or ''
+local first = sizes.delayed > 0 and first_delayed(base)
+if first and first < (now_ms + 1) * SCORE_PER_MS then
+  rarely().promote(base, now_ms)
+  first = first_delayed(base)
 end
 
 local function plan_of(job)
-  return plan_next(base, job, decoded_opts(opts_of(job)), now_ms, ARGV[10], ARGV[11])
+  local opts = rarely().opts_of(job.opts)
+  return rarely().plan(base, job, opts, now_ms, ARGV[10], ARGV[11])
 end
 
-local held_ms = hold_ttl_ms(base)
-local jobs, ghosts, stopped, limit_ttl_ms, due = {}, 0, 'full', 0, {'', ''}
+local jobs, ghosts, stopped, limit_ttl_ms, due = {}, 0, nil, 0, {'', ''}
+local ids, source = {}, nil
 while #jobs < want do
-  limit_ttl_ms = math.max(held_ms, window_ttl_ms(base, window), bucket_ttl_ms(bucket))
-  if limit_ttl_ms > 0 then
-    stopped = 'limited'
+  stopped, limit_ttl_ms = what_stops(base, gate, bucket, #jobs)
+  if stopped or ghosts == GHOSTS_MAX then
     break
-  elseif is_gated(base) then
-    stopped = 'gated'
-    break
-  elseif ghosts == GHOSTS_MAX then
-    stopped = 'steps'
-    break
+  elseif #ids == 0 then
+    ids, source = next_ids(base, want - #jobs)
   end
-  local id, source = next_id(base)
+  local id = table.remove(ids)
   if not id then
     redis.call('DEL', base .. 'pc')
     stopped = 'empty'
     break
   end
-  local job = id:sub(1, 2) ~= '0:' and peek_job(base, id) or nil
+  local job = read_job(base, id, max_bytes)
   local planned = job and job.rjk and plan_of(job) or nil
   if planned == 'ask' then
-    stopped, due = 'due', {id, opts_of(job)}
+    stopped, due = 'due', {id, job.opts or ''}
     break
   elseif not job then
     remove_next(base, id, source)
     ghosts = ghosts + 1
   else
     take(base, id, source)
-    if not job.defa and not job['t:cancel'] then
-      count_in_window(base, window)
+    if job.is_to_run then
+      count_in_window(base, gate)
       is_new = bucket_spend(bucket) or is_new
     end
-    local token = ARGV[FIRST_TOKEN + #jobs]
-    prepare(base, job, token, ARGV[2], ARGV[3], now_ms)
+    start_job(base, job, ARGV[FIRST_TOKEN + #jobs], start)
     if planned then
-      add_planned(base, planned)
+      rarely().add(base, planned)
+      -- It may wait in front of those that were looked up; or be the first of the delayed ones.
+      ids, first = {}, first_delayed(base)
     end
-    jobs[#jobs + 1] = job_reply(job, token, tonumber(ARGV[4]), tonumber(ARGV[5]))
+    jobs[#jobs + 1] = job.reply
   end
 end
 
@@ -93,6 +95,6 @@ end
 if #jobs > 0 then
   redis.call('ZADD', base .. 'marker', 0, '0')
 end
-local first = redis.call('ZRANGE', base .. 'delayed', 0, 0, 'WITHSCORES')
-local next_delayed_ms = first[2] and count_of(tonumber(first[2]) / SCORE_PER_MS) or 0
-return {stopped, limit_ttl_ms, next_delayed_ms, ghosts, due[1], due[2], jobs, int(now_ms)}
+local next_delayed_ms = first and count_of(first / SCORE_PER_MS) or 0
+stopped = stopped or #jobs == want and 'full' or 'steps'
+return {stopped, limit_ttl_ms, next_delayed_ms, ghosts, due[1], due[2], jobs, start.now}

@@ -37,6 +37,6 @@ keep_or_drop(base, id, now_ms, 'failed', 'failedReason', ARGV[5], keep, 'active'
 if not is_crash and made >= tonumber(ARGV[8]) then
   emit(base, 'retries-exhausted', 'jobId', id, 'attemptsMade', int(made))
 end
-count_metrics(base, 'failed', now_ms, metrics_size)
+count_metrics(base, 'failed', now_ms, metrics_size, 1)
 emit_drained(base)
 return 'done'

@@ -4,6 +4,7 @@
 -- include lib/settle.lua
 -- include lib/dedup.lua
 -- include lib/flow.lua
+-- include lib/drained.lua
 -- The end of a job, completed or failed: effects and their order are BullMQ's.
 
 -- {parent, dedup_id}: what else the end of a job concerns.
@@ -14,15 +15,18 @@ local function bonds_of(base, id)
   }
 end
 
+local function drop_ended(base, id, parent_key)
+  drop_keys(base, id)
+  detach(base, id, {parent_key = parent_key}, false)
+end
+
 -- Second half of a finish, after the outcome's own fields: keep or drop, event, drained.
 -- `set` is 'completed' or 'failed', `field` the hash field and event field of the value, `prev`
 -- the state that the job leaves.
 local function keep_or_drop(base, id, now_ms, set, field, value, keep, prev)
   local count = tonumber(keep.count)
   if count == 0 then
-    local ties = ties_of(base, id)
-    drop_keys(base, id)
-    detach(base, id, ties, false)
+    drop_ended(base, id, ties_of(base, id).parent_key)
   else
     redis.call('ZADD', base .. set, int(now_ms), id)
     redis.call('HSET', base .. id, field, value, 'finishedOn', int(now_ms))
@@ -35,22 +39,20 @@ local function keep_or_drop(base, id, now_ms, set, field, value, keep, prev)
   emit(base, set, 'jobId', id, field, value, 'prev', prev)
 end
 
+-- Errors out before the first write where what follows a finish would stumble.
+local function check_bonds(base, parent, dedup_id)
+  if dedup_id then
+    check_shape(base, 'delayed', 'pc')
+  end
+  check_parent(parent)
+end
+
 -- Errors out before the first write where a finish or its bonds would stumble. A failure is recorded
 -- even where the parent's queue is broken: the parent is not told, until the child is retried.
 local function check_finish(base, set, bonds)
   check_settlement(base, set)
-  if bonds.dedup_id then
-    check_shape(base, 'delayed', 'pc')
-  end
   if set == 'failed' and parent_trouble(bonds.parent) then
     bonds.parent = nil
   end
-  check_parent(bonds.parent)
-end
-
-local function emit_drained(base)
-  if redis.call('LLEN', base .. 'wait') == 0 and redis.call('LLEN', base .. 'active') == 0
-    and redis.call('ZCARD', base .. 'prioritized') == 0 then
-    emit(base, 'drained')
-  end
+  check_bonds(base, bonds.parent, bonds.dedup_id)
 end

@@ -17,6 +17,16 @@ local function children_count(job_key, suffix, read)
   return found
 end
 
+-- Why a job cannot complete yet, or at all: its children; nil where nothing is against it.
+local function open_children(job_key)
+  if children_count(job_key, ':dependencies', 'SCARD') > 0 then
+    return 'pending-children'
+  elseif children_count(job_key, ':unsuccessful', 'ZCARD') > 0 then
+    return 'failed-children'
+  end
+  return nil
+end
+
 local FAILURE_FLAGS = {'fpof', 'cpof', 'idof', 'rdof'}
 
 -- {key, base, id, flag}: where the parent is, and what it wants of a child that fails; nil for a

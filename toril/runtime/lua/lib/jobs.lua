@@ -1,43 +1,38 @@
--- A claimed job as the worker reads it.
+-- A claimed job as the worker reads it, which is the order of HMGET's answer: data, opts, these fields,
+-- and then id, data_bytes, opts_bytes.
 
 local FIELDS = {
-  'name', 'timestamp', 'priority', 'ats', 'atm', 'stc', 't:crashes',
-  't:interruptions', 'defa', 'processedOn', 'rjk', 't:cancel',
-  't:checkpoint',
+  'name', 'timestamp', 'priority', 'ats', 'atm', 'stc', 't:crashes', 't:interruptions',
+  'processedOn', 't:cancel', 'defa', 't:checkpoint', 'rjk',
 }
+local ATS, PROCESSED_ON = 6, 11
 
 -- Read in place of a field that is too large; nobody writes it.
 local NO_FIELD = 't:none'
 
--- Everything about a job but its data and options; nil for a ghost (no job under that id, or
--- another type than a hash).
-local function peek_job(base, id)
-  local values = redis.pcall('HMGET', base .. id, unpack(FIELDS))
-  if values.err then
+-- All about a job; nil for a ghost (no job under that id, another type than a hash, or one of BullMQ's
+-- old markers). Data and
+-- options over their limit in bytes are not read: their size says so.
+local function read_job(base, id, max_bytes)
+  if id:sub(1, 2) == '0:' then
     return nil
   end
-  local job = {id = id, key = base .. id}
-  for i, field in ipairs(FIELDS) do
-    job[field] = values[i] or nil
-  end
-  job.data_bytes = redis.call('HSTRLEN', job.key, 'data')
-  job.opts_bytes = redis.call('HSTRLEN', job.key, 'opts')
-  if not job.name and job.data_bytes == 0 and job.opts_bytes == 0 then
+  local key = base .. id
+  local data_bytes = redis.pcall('HSTRLEN', key, 'data')
+  if type(data_bytes) == 'table' then
     return nil
   end
-  return job
-end
-
--- The job as a flat array; fields over their size limit are not read: their size says so.
-local function job_reply(job, token, max_data_bytes, max_opts_bytes)
-  local read = redis.call(
-    'HMGET', job.key, job.data_bytes <= max_data_bytes and 'data' or NO_FIELD,
-    job.opts_bytes <= max_opts_bytes and 'opts' or NO_FIELD
+  local opts_bytes = redis.call('HSTRLEN', key, 'opts')
+  local reply = redis.call(
+    'HMGET', key, data_bytes <= max_bytes.data and 'data' or NO_FIELD,
+    opts_bytes <= max_bytes.opts and 'opts' or NO_FIELD, unpack(FIELDS)
   )
+  if not reply[3] and data_bytes == 0 and opts_bytes == 0 then
+    return nil
+  end
+  reply[16], reply[17], reply[18] = id, data_bytes, opts_bytes
   return {
-    job.id, token, job.name or '', read[1] or '', read[2] or '', job.data_bytes, job.opts_bytes,
-    job.timestamp or '', job.priority or '', job.ats or '', job.atm or '',
-    job.stc or '', job['t:crashes'] or '', job['t:interruptions'] or '', job.processedOn or '',
-    job['t:cancel'] or false, job.defa or false, job['t:checkpoint'] or false,
+    id = id, key = key, reply = reply, opts = reply[2], name = reply[3] or nil,
+    is_to_run = not (reply[12] or reply[13]), rjk = reply[15] or nil,
   }
 end

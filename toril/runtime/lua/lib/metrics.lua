@@ -18,17 +18,17 @@ local function push_zeros(key, count)
   end
 end
 
--- One job more in `set` ('completed' or 'failed'); nothing for size 0. A minute without jobs is
+-- So many jobs more in `set` ('completed' or 'failed'); nothing for size 0. A minute without jobs is
 -- pushed with the next job that ends, as BullMQ does it: the zeros stand before the minute's count.
 -- Keys that somebody has taken count nothing: a count is worth no job.
-local function count_metrics(base, set, now_ms, size)
+local function count_metrics(base, set, now_ms, size, jobs)
   if size == 0 or misshapen(base, 'metrics:' .. set, 'metrics:' .. set .. ':data') then
     return
   end
   local key = base .. 'metrics:' .. set
   local fields = redis.call('HMGET', key, 'count', 'prevTS', 'prevCount')
   local count = count_of(fields[1])
-  redis.call('HSET', key, 'count', int(count + 1))
+  redis.call('HSET', key, 'count', int(count + jobs))
   local last_ms = count_of(fields[2])
   if last_ms == 0 then
     redis.call('HSET', key, 'prevTS', int(now_ms), 'prevCount', 0)

@@ -18,23 +18,30 @@ local function lock_state(base, id, token, ats)
   return 'lapsed'
 end
 
--- What a settlement may do: 'ours', 'already' (this token has settled the job before), 'lost'
--- or 'gone'.
+-- What a settlement may do by what its lock and its hash hold: 'ours' (if the id is in `active`, which
+-- is left to the caller), 'already' (this token has settled the job before), 'lost' or 'gone'.
+-- `lock`, `settled` and `started`: the lock, `t:settled` and `ats` as they stand.
+local function standing(base, id, claim, lock, settled, started)
+  if settled == claim.token then
+    return 'already'
+  elseif lock == claim.token then
+    return (started or redis.call('EXISTS', base .. id) == 1) and 'ours' or 'gone'
+  elseif lock or started ~= claim.ats then
+    return redis.call('EXISTS', base .. id) == 1 and 'lost' or 'gone'
+  end
+  return 'ours'
+end
+
+-- The same, `active` looked at.
 local function claim_state(base, id, token, ats)
   local fields = redis.pcall('HMGET', base .. id, 't:settled', 'ats')
   if fields.err then
     return 'lost'
-  elseif fields[1] == token then
-    return 'already'
   end
-  local state = lock_state(base, id, token, ats)
-  if state == 'lapsed' then
-    return 'ours'
-  elseif state == 'held' then
-    if not fields[2] and redis.call('EXISTS', base .. id) == 0 then
-      return 'gone'
-    end
-    return redis.call('LPOS', base .. 'active', id) and 'ours' or 'lost'
+  local lock = redis.pcall('GET', base .. id .. ':lock')
+  local state = standing(base, id, {token = token, ats = ats}, lock, fields[1], fields[2])
+  if state == 'ours' and not redis.call('LPOS', base .. 'active', id) then
+    return 'lost'
   end
   return state
 end

@@ -31,9 +31,11 @@ end
 -- Our own fields, from ARGV `first` on: verdict, detail, usage, entry of the history. t:settled
 -- makes a repeated settlement harmless; what a job said (t:said) is no more to be compared.
 local function leave_verdict(base, id, token, now_ms, first)
+  local before = redis.call('HMGET', base .. id, 't:history', 'processedOn')
   redis.call(
     'HSET', base .. id, 't:settled', token, 't:verdict', ARGV[first], 't:detail', ARGV[first + 1],
-    't:usage', ARGV[first + 2], 't:history', history_with(base, id, now_ms, ARGV[first + 3])
+    't:usage', ARGV[first + 2],
+    't:history', history_with(before[1], before[2], now_ms, ARGV[first + 3])
   )
   redis.call('HDEL', base .. id, 't:said')
 end

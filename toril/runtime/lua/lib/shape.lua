@@ -15,8 +15,10 @@ local function is_counter(value)
   return value == false or (#value < 18 and value:find('^-?%d+$') ~= nil)
 end
 
--- What is wrong with the first of these keys that has another shape; nil where all are well.
+-- What is wrong with the first of these keys that has another shape, nil where all are well; and what
+-- was read of them, by name: lengths, and the counters' values.
 local function misshapen(base, ...)
+  local found = {}
   for _, name in ipairs({...}) do
     local reply = redis.pcall(READ_OF[name], base .. name)
     if type(reply) == 'table' and reply.err then
@@ -26,13 +28,15 @@ local function misshapen(base, ...)
       return 'WRONGTYPE the key ' .. base .. name .. ' is no integer; '
         .. 'a foreign program has written it'
     end
+    found[name] = reply
   end
-  return nil
+  return nil, found
 end
 
 local function check_shape(base, ...)
-  local trouble = misshapen(base, ...)
+  local trouble, found = misshapen(base, ...)
   if trouble then
     error({err = trouble})
   end
+  return found
 end

@@ -28,14 +28,16 @@ local function recover(base, id, now_ms, max_stalled)
     redis.call('LREM', base .. 'active', 1, id)
     return false
   end
-  local fields = redis.pcall('HMGET', base .. id, 'stc', 'rjk', 'ats', 'pb')
+  local fields = redis.pcall('HMGET', base .. id, 'stc', 'rjk', 'ats', 'pb', 't:history', 'processedOn')
   local is_job = not fields.err and redis.call('EXISTS', base .. id) == 1
   local is_held = type(redis.pcall('GET', base .. id .. ':lock')) == 'string'
   if is_job and is_held or redis.call('LREM', base .. 'active', 1, id) == 0 or not is_job then
     return false
   end
   local stalls = count_of(fields[1]) + 1
-  local history = history_with(base, id, now_ms, stalled_entry(fields[3], fields[4]))
+  local history = history_with(
+    fields[5], fields[6], now_ms, stalled_entry(fields[3], fields[4])
+  )
   redis.call('HSET', base .. id, 'stc', int(stalls), 't:history', history)
   if stalls > max_stalled and not is_scheduled(base, fields[2]) then
     redis.call('HSET', base .. id, 'defa', STALLED_TOO_OFTEN)

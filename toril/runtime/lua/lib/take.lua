@@ -2,14 +2,28 @@
 -- include lib/number.lua
 -- include lib/events.lua
 -- include lib/shape.lua
+-- include lib/marker.lua
+-- include lib/jobs.lua
 -- One job's way from the runnable ones into `active`: its limits, where it stands, its lock.
 
 -- Errors out before the first write where the claim would stumble, or the end of every job.
 local function check_claim(base)
-  check_shape(
+  return check_shape(
     base, 'wait', 'active', 'prioritized', 'delayed', 'marker', 'events', 'pc', 'meta', 'stalled',
     'completed', 'failed'
   )
+end
+
+-- What bounds the claims of a queue: how many more jobs may be active (0 while it is paused), how long
+-- it is held (see hold.lua), and BullMQ's limit, at most `max` claims in each window of `duration_ms`.
+-- `active`: how many are.
+local function read_gate(base, active)
+  local meta = redis.call('HMGET', base .. 'meta', 'paused', 'concurrency', 'max', 'duration')
+  return {
+    room = meta[1] and 0 or (number_of(meta[2]) or math.huge) - active,
+    max = number_of(meta[3]), duration_ms = number_of(meta[4]),
+    held_ms = math.max(0, redis.call('PTTL', base .. 'toril:hold')),
+  }
 end
 
 -- What passed in the window under way; nothing where somebody has left no number.
@@ -45,17 +59,21 @@ local function count_in_window(base, window)
   end
 end
 
--- Milliseconds until the queue is held no more, see hold.lua.
-local function hold_ttl_ms(base)
-  return math.max(0, redis.call('PTTL', base .. 'toril:hold'))
-end
-
 -- Milliseconds until the bucket holds a token, 0 when it does or there is none.
 local function bucket_ttl_ms(bucket)
   if not bucket or bucket.level >= bucket.per_us then
     return 0
   end
   return math.ceil((bucket.per_us - bucket.level) / bucket.tokens / 1000)
+end
+
+-- 'limited' and for how many milliseconds, 'gated', or nil where one more job may be claimed.
+local function what_stops(base, gate, bucket, taken)
+  local ttl_ms = math.max(gate.held_ms, window_ttl_ms(base, gate), bucket_ttl_ms(bucket))
+  if ttl_ms > 0 then
+    return 'limited', ttl_ms
+  end
+  return taken >= gate.room and 'gated' or nil, 0
 end
 
 -- One claim; true when there is a bucket that has to be written.
@@ -66,13 +84,19 @@ local function bucket_spend(bucket)
   return bucket ~= nil
 end
 
--- The next id and the key it stands in; jobs without a priority come first.
-local function next_id(base)
-  local id = redis.call('LINDEX', base .. 'wait', -1)
-  if id then
-    return id, 'wait'
+-- The next ids, the last of them first, and the key that they stand in; jobs without a priority come
+-- first.
+local function next_ids(base, count)
+  local ids = redis.call('LRANGE', base .. 'wait', -count, -1)
+  if #ids > 0 then
+    return ids, 'wait'
   end
-  return redis.call('ZRANGE', base .. 'prioritized', 0, 0)[1], 'prioritized'
+  return redis.call('ZREVRANGE', base .. 'prioritized', -count, -1), 'prioritized'
+end
+
+-- The score of the delayed job that is due first; nil where none is delayed.
+local function first_delayed(base)
+  return tonumber(redis.call('ZRANGE', base .. 'delayed', 0, 0, 'WITHSCORES')[2])
 end
 
 local function remove_next(base, id, source)
@@ -84,15 +108,23 @@ local function remove_next(base, id, source)
 end
 
 local function take(base, id, source)
-  remove_next(base, id, source)
-  redis.call('LPUSH', base .. 'active', id)
+  if source == 'wait' then
+    redis.call('LMOVE', base .. 'wait', base .. 'active', 'RIGHT', 'LEFT')
+  else
+    redis.call('ZREM', base .. 'prioritized', id)
+    redis.call('LPUSH', base .. 'active', id)
+  end
 end
 
-local function prepare(base, job, token, lock_ms, worker, now_ms)
-  redis.call('SET', job.key .. ':lock', token, 'PX', lock_ms)
+-- `start`: {now, lock_ms, worker}. The job as it is answered says the same as its hash.
+local function start_job(base, job, token, start)
+  redis.call('SET', job.key .. ':lock', token, 'PX', start.lock_ms)
   emit(base, 'active', 'jobId', job.id, 'prev', 'waiting')
-  job.processedOn = int(now_ms)
-  job.ats = int(count_of(job.ats) + 1)
-  local by = worker ~= '' and {'pb', worker} or {}
-  redis.call('HSET', job.key, 'processedOn', job.processedOn, 'ats', job.ats, unpack(by))
+  local ats = int(count_of(job.reply[ATS]) + 1)
+  job.reply[ATS], job.reply[PROCESSED_ON] = ats, start.now
+  if start.worker == '' then
+    redis.call('HSET', job.key, 'processedOn', start.now, 'ats', ats)
+  else
+    redis.call('HSET', job.key, 'processedOn', start.now, 'ats', ats, 'pb', start.worker)
+  end
 end
