@@ -39,9 +39,8 @@ async def work_off(url: str, queue: str, batch: int) -> int:
         while True:
             answer = await store.exchange((), endings, ClaimRequest(batch, LOCK_MS))
             done += sum(result == "done" for result in answer.endings)
-            if not isinstance(answer.claimed, Claimed):
-                raise RuntimeError(str(answer.claimed))
-            endings = [Ending(claim, Complete(), RETURNED) for claim in answer.claimed.claims]
+            claims = answer.claimed.claims if isinstance(answer.claimed, Claimed) else ()
+            endings = [Ending(claim, Complete(), RETURNED) for claim in claims]
             if not endings:
                 return done
     finally:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from msgspec.structs import replace
 
 from tests.support.keyspace import unchanged_keyspace
 from toril.runtime.claim import Renewed

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import redis
 
@@ -339,7 +340,7 @@ def test_failing_by_a_crash_counts_it(lane: Lane) -> None:
 )
 def test_stack_traces_are_appended_and_cut(lane: Lane, limit: int | None, kept: list[str]) -> None:
     claim = lane.claim_new(stacktrace=json.dumps(["a/ä", "b"]))
-    claim = replace(claim, opts=JobOpts(stack_trace_limit=limit))
+    claim = msgspec.structs.replace(claim, opts=JobOpts(stack_trace_limit=limit))
     lane.settle(claim, Fail("x"), Outcome(Verdict.RAISED, stack="new"))
     assert json.loads(lane.job("1")["stacktrace"]) == kept
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, assert_never, cast
+from typing import TYPE_CHECKING, Any, TypeVar, assert_never, cast
 
 from redis.exceptions import ResponseError
 
@@ -28,7 +28,7 @@ from toril.runtime.retry import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from toril.call import Outcome, Verdict
     from toril.runtime.claim import Claim, Report
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from toril.runtime.retry import Settlement
 
 Arg = str | bytes | int
+T = TypeVar("T")
 
 MAX_BATCH = 64
 """Completed jobs per call; chosen: beyond 16 a job costs the server little less (measured by
@@ -66,6 +67,9 @@ class Settled(enum.StrEnum):
     """It cannot wait for children that it does not have; still ours. Settle it as raised."""
     ABANDONED = "abandoned"
     """Nothing was sent."""
+
+
+_SETTLED = {word.encode(): word for word in Settled}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ def settle_all(
             continue
         for ending in run:
             if (command := settle(base, ending, worker=worker, now_ms=now_ms)) is not None:
-                batches.append(_batch_of_one(command))
+                batches.append(Batch(1, _parsed_by(_one_settled, command)))
     return batches
 
 
@@ -125,8 +129,7 @@ def settle(  # noqa: PLR0911 - one for each kind
     left = (*_verdict(outcome), entry(claim, outcome, worker))
     match ending.settlement:
         case Complete():
-            command = _complete(base, (ending,), worker, now_ms).command
-            return Command(command.script, command.keys, command.args, _only_settled)
+            return _parsed_by(_only_settled, _complete(base, (ending,), worker, now_ms).command)
         case Fail(reason=reason, counts_as=counts, keep=keep, metrics_size=size):
             trace = _trace(claim, reason, outcome)
             rule = (claim.opts.attempts, *_keep(keep), counts.value, size)
@@ -186,7 +189,7 @@ def _chunks(completions: Iterator[Ending]) -> Iterator[list[Ending]]:
 
 def _complete(base: str, endings: Sequence[Ending], worker: Worker, now_ms: int | str) -> Batch:
     """One call that completes these; they share their rules."""
-    (rules, verdict) = _shared(endings[0])
+    rules, verdict = _shared(endings[0])
     args: list[Arg] = [now_ms, *_keep(rules.keep), rules.metrics_size, verdict.value]
     for ending in endings:
         claim, outcome = ending.claim, ending.outcome
@@ -202,11 +205,6 @@ def _complete(base: str, endings: Sequence[Ending], worker: Worker, now_ms: int 
     return Batch(len(endings), Command("complete", (base,), tuple(args), _each_settled))
 
 
-def _batch_of_one(command: Command[Settled]) -> Batch:
-    alone = Command(command.script, command.keys, command.args, lambda reply: [_settled(reply)])
-    return Batch(1, alone)
-
-
 def _shared(ending: Ending) -> tuple[Complete, Verdict]:
     """What all completions of one call have in common."""
     return cast("Complete", ending.settlement), ending.outcome.verdict
@@ -216,8 +214,16 @@ def _command(script: str, base: str, *args: Arg) -> Command[Settled]:
     return Command(script, (base,), args, _settled)
 
 
+def _parsed_by(parse: Callable[[Any], T], command: Command[Any]) -> Command[T]:
+    return Command(command.script, command.keys, command.args, parse)
+
+
 def _settled(reply: Any) -> Settled:
-    return Settled(reply.decode())
+    return _SETTLED[reply]
+
+
+def _one_settled(reply: Any) -> list[Settled | ResponseError]:
+    return [_settled(reply)]
 
 
 def _each_settled(reply: Any) -> list[Settled | ResponseError]:

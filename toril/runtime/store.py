@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from itertools import count, repeat
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ResponseError
+
 from toril.errors import RedisUnavailable, TorilError
 from toril.runtime.asking import answer_stack, ask_channel
 from toril.runtime.children import AskedOfChildren, ask_children
@@ -351,10 +353,8 @@ class Store:
             for ending in endings
         ]
 
-    def _own(self, result: Any) -> Settled | TorilError:
-        if isinstance(result, Exception) and not isinstance(result, TorilError):
-            return translated(result, self.location)
-        return result
+    def _own(self, result: Settled | TorilError | ResponseError) -> Settled | TorilError:
+        return translated(result, self.location) if isinstance(result, ResponseError) else result
 
     def _fresh_slot(self) -> Slot | None:
         slot, self._slot = self._slot, None
