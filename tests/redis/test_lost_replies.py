@@ -335,6 +335,23 @@ async def test_whole_round_trip_is_repeated_safely(lane: Lane, proxy: FaultProxy
     assert lane.event_names().count("progress") == 1
 
 
+async def test_batch_of_endings_is_repeated_safely(lane: Lane, proxy: FaultProxy) -> None:
+    """Each of them by its own token."""
+    async with warm_line(lane, proxy) as line:
+        for job_id in ("x", "y", "z"):
+            lane.wait(job_id)
+        claims = [line.claim, *lane.claim(2).claims]
+        endings = [Ending(claim, Complete(metrics_size=5), RETURNED) for claim in claims]
+        proxy.cut()
+        with pytest.raises(RedisUnavailable):
+            await line.store.exchange(endings=endings)
+        once = snapshot(lane.client)
+        back = await line.store.exchange(endings=endings)
+    assert back.endings == [Settled.ALREADY] * 3
+    assert snapshot(lane.client) == once
+    assert lane.event_names().count("completed") == 3
+
+
 async def test_cancelled_and_removed_job_is_gone_when_it_is_asked_for_again(
     lane: Lane, proxy: FaultProxy
 ) -> None:
