@@ -87,7 +87,8 @@ class Usage:
         rss_growth_bytes: resident size after the attempt minus before it; None when the child
             was gone. A growth, not a peak: what was freed before the end is not in it.
         peak_memory_bytes: the child's largest resident size during the attempt (VmHWM after
-            clear_refs), as the child itself reports it; None when it did not.
+            clear_refs), as the child itself reports it; None when it did not. An attempt that
+            needs no more than the child had up to 50 ms before it is given that size.
     """
 
     wall_ms: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.harness import GOOD, HOSTILE, ROOT, pen
+from tests.process.harness import GOOD, HOSTILE, ROOT, Pen, call_of, pen
 from toril.call import Verdict
 
 FORBIDDEN = {"redis", "asyncio", "uvloop", "msgspec", "psutil", "hiredis", "multiprocessing"}
@@ -194,3 +195,30 @@ async def test_forks_are_quick_and_can_be_asked_for_together(count):
 
     assert took_s < 2
     assert len({child.pid for child in children}) == count
+
+
+async def test_child_takes_its_next_call_in_the_turn_of_its_outcome():
+    """No turn of the loop lies between what it came to and the next offer."""
+    loop, told = asyncio.get_running_loop(), []
+
+    class Eager(Pen):
+        def on_outcome(self, child, call, outcome):
+            super().on_outcome(child, call, outcome)
+            told.append("outcome")
+            loop.call_soon(told.append, "turn")
+
+        def on_idle(self, child):
+            super().on_idle(child)
+            told.append("idle")
+            if 0 < child.jobs_run < 3:
+                child.run(call_of("echo", 1))
+
+    async with pen() as p:
+        child = await p.child()
+        child.listener = eager = Eager()
+        child.run(call_of("echo", 1))
+        await eager.until(lambda: eager.heard[child].idles == 3)
+        child.listener = p
+        p.heard[child].outcomes = eager.heard[child].outcomes
+
+    assert told == ["outcome", "idle", "turn"] * 3

@@ -200,3 +200,14 @@ async def test_only_an_idle_child_takes_a_call():
         with pytest.raises(RuntimeError, match="is running, expected idle"):
             child.run(call_of("echo"))
         assert (await p.finish(child)).verdict is Verdict.RETURNED
+
+
+async def test_job_that_is_cancelled_before_it_begins_gives_way_at_once():
+    """Call and cancellation are read together, and the signal comes before there is a processor."""
+    async with pen(grace_s=20.0) as p:
+        child = p.begin(await p.child(), "loop")
+        child.interrupt(Verdict.CANCELLED)
+        outcome = await p.finish(child)
+
+    assert outcome.verdict is Verdict.CANCELLED
+    assert outcome.detail["stage"] == "exception"

@@ -19,6 +19,9 @@ class InterruptedLate:
         self.is_running = False
         self.interrupts = 1
 
+    def start(self):
+        self.running = True
+
     @property
     def running(self):
         return self.is_running

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 import signal
 import struct
 import time
@@ -21,7 +21,7 @@ from toril.sandbox.record import Record
 from toril.sandbox.reply import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from toril.call import Call
     from toril.sandbox.frames import Frame
@@ -32,8 +32,11 @@ _MAX_OPEN_CALLS = 16
 """Calls of one attempt that wait for their reply at most; chosen: a child's threads call one by
 one, more of them at a time is a flood."""
 
-_SEQUENCES = 2**63
-"""Numbers of calls; chosen: half of what the header has room for, too many to be guessed."""
+_SEQUENCE = struct.Struct("<Q")
+"""The number of a call; given: its field in the header, too many numbers to be guessed."""
+
+_NUMBERS_AHEAD = 64
+"""Drawn at a time; chosen: a system call for each costs as much as the rest of a frame."""
 
 _LENGTH = struct.Struct("<I")
 _NUMBER = struct.Struct("<I")
@@ -75,7 +78,7 @@ class Attempt:
 
     def __init__(self, child: Child, call: Call) -> None:
         self.call = call
-        self.sequence = secrets.randbelow(_SEQUENCES) + 1
+        self.sequence = _new_sequence()
         self.is_last = False
         self.was_warned = False
         self.stack = ""
@@ -244,14 +247,18 @@ class Attempt:
             raise ProtocolError("USAGE frame is malformed")
         # Redis' JSON numbers are doubles; no machine has as much memory as they hold exactly.
         self._peak_bytes = min(_PEAK.unpack(payload)[0], 2**53 - 1) or None
+        self._child.process.peak_bytes = self._peak_bytes
 
     def _on_result(self, payload: bytes) -> Outcome:
-        outcome, fault = outcomes.returned(payload), self._child.fault
-        if fault is not None and fault.verdict is not Verdict.INTERRUPTED:
-            return self._ended(fault, "exception", {})
-        return self._measured(outcome)
+        self._peak_bytes = self._child.process.peak_bytes
+        fault = self._child.fault
+        if fault is None or fault.verdict is Verdict.INTERRUPTED:
+            return outcomes.returned(payload, self._usage(), self._place())
+        outcomes.returned(payload)
+        return self._ended(fault, "exception", {})
 
     def _on_error(self, payload: bytes) -> Outcome:
+        self._peak_bytes = self._child.process.peak_bytes
         outcome, fault = outcomes.failed(payload), self._child.fault
         if fault is not None:
             return replace(self._ended(fault, "exception", {}), stack=outcome.stack)
@@ -259,7 +266,8 @@ class Attempt:
         if self.was_warned and left_by == "SoftTimeout":
             outcome = outcomes.softly_timed_out(outcome, self._child.limits, self._usage())
             return replace(outcome, detail={**outcome.detail, **self._place()})
-        return self._measured(outcome)
+        detail = {**outcome.detail, **self._place()}
+        return replace(outcome, usage=self._usage(), detail=detail)
 
     def _ended(self, fault: Fault, stage: str, detail: Detail) -> Outcome:
         if fault.verdict in _STAGED:
@@ -269,10 +277,6 @@ class Attempt:
         return outcomes.ended(
             fault, limits=self._child.limits, usage=self._usage(), detail=detail | self._place()
         )
-
-    def _measured(self, outcome: Outcome) -> Outcome:
-        detail = {**outcome.detail, **self._place()}
-        return replace(outcome, usage=self._usage(), detail=detail)
 
     def _place(self) -> Detail:
         return {} if self._child.pid is None else {"pid": self._child.pid}
@@ -292,6 +296,16 @@ class Attempt:
         FrameType.RESULT: _on_result,
         FrameType.ERROR: _on_error,
     }
+
+
+def _unforeseen() -> Iterator[int]:
+    """Numbers that cannot be foretold; never 0, which is no call's."""
+    while True:
+        for (number,) in _SEQUENCE.iter_unpack(os.urandom(_NUMBERS_AHEAD * _SEQUENCE.size)):
+            yield number or 1
+
+
+_new_sequence = _unforeseen().__next__
 
 
 def _check_flat(what: str, payload: bytes) -> None:

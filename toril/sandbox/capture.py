@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from typing import TYPE_CHECKING
 
 from toril.sandbox.output import STREAMS, Output
@@ -45,20 +46,27 @@ class Capture:
         self._limits = limits
         self._resting: dict[str, asyncio.TimerHandle] = {}
         self.output = self._empty()
+        self._ended_s = 0.0
+        self._poll = select.poll()
         for stream, fd in self._fds.items():
             os.set_blocking(fd, False)
             loop.add_reader(fd, self._on_readable, stream)
+            self._poll.register(fd, select.POLLIN)
 
     def begin(self) -> None:
         """A new attempt: what is in the pipes belongs to none."""
-        self._drain()
-        self._finish()
-        self.output = self._empty()
+        if self._loop.time() != self._ended_s:
+            self._drain()
+        if not self.output.is_fresh:
+            self._finish()
+            self.output = self._empty()
 
     def end(self) -> None:
         """The attempt is over and its child has flushed: emit all there is."""
         self._drain()
-        self._finish()
+        self._ended_s = self._loop.time()
+        if not self.output.is_fresh:
+            self._finish()
 
     def close(self) -> None:
         """Emit what is left and close the pipes."""
@@ -79,8 +87,10 @@ class Capture:
         self._loop.add_reader(self._fds[stream], self._on_readable, stream)
 
     def _drain(self) -> None:
-        for stream in list(self._fds):
-            self._read(stream)
+        """Mostly both are empty, which one system call tells."""
+        if self._poll.poll(0):
+            for stream in list(self._fds):
+                self._read(stream)
 
     def _read(self, stream: str) -> bool:
         """Read once; False when there was nothing, or the pipe is closed now."""
@@ -104,4 +114,5 @@ class Capture:
         if (rest := self._resting.pop(stream, None)) is not None:
             rest.cancel()
         self._loop.remove_reader(fd)
+        self._poll.unregister(fd)
         os.close(fd)

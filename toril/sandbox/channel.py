@@ -77,17 +77,17 @@ class Channel(asyncio.BufferedProtocol):
         if self._transport is None or self._is_closed:
             return False
         size = sum(map(len, parts))
-        frame = (encode_header(frame_type, sequence, size), *parts)
+        frame = b"".join((encode_header(frame_type, sequence, size), *parts))
         sent = 0
         if self._transport.get_write_buffer_size() == 0:
             try:
-                sent = self._socket.sendmsg(frame)
+                sent = self._socket.send(frame)
             except BlockingIOError:
                 sent = 0
             except OSError:
                 return False
-        if sent < size + len(frame[0]):
-            self._transport.write(memoryview(b"".join(frame))[sent:])
+        if sent < len(frame):
+            self._transport.write(memoryview(frame)[sent:])
         return True
 
     def has_unsent(self) -> bool:

@@ -29,13 +29,13 @@ from toril.sandbox import (
     preload,
     proc,
     strategies,
-    workplace,
 )
 from toril.sandbox.frames import Frame, FrameType, encode
 from toril.sandbox.job import SandboxedJob
 from toril.sandbox.levels import WALLED
 from toril.sandbox.text import clean, clean_end, to_json
 from toril.sandbox.wire import Wire, listen_for_interrupts
+from toril.sandbox.work_directory import WorkDirectory
 
 if TYPE_CHECKING:
     from toril.sandbox.confine import Plan
@@ -55,14 +55,11 @@ _WALL_STEPS = frozenset(step.name for step in confine.STEPS if step.levels <= WA
 _WALL_REMEDY = "`toril doctor` tells what this host lacks; look at the disk of the work directories"
 
 _exit = os._exit
-_settle_in = confine.settle_in
-_empty = workplace.empty
 _raw_threads, _known_threads = _thread._count, threading.active_count  # noqa: SLF001 - no other way
 _set_trace, _set_profile, _set_timer = sys.settrace, sys.setprofile, signal.setitimer
 _set_recursion_limit, _collector_hooks = sys.setrecursionlimit, gc.callbacks
 _set_title = setproctitle.setproctitle
 _restore_builtins = builtins.__dict__.update
-_peak_bytes = proc.peak_bytes
 
 
 def main(plan: Plan, processor: Processor | None) -> NoReturn:
@@ -146,8 +143,12 @@ class _Child:
         self._processor = processor
         self._env = env
         self._wire = wire
-        self._is_walled = plan.wall.level in WALLED
+        is_walled = plan.wall.level in WALLED
+        self._directory = WorkDirectory(plan.working_directory, is_own=is_walled)
+        self._title = plan.title
+        self._titled = ("", "")
         self._peak = proc.Peak(confine.PEAK_FD)
+        self._said_peak_bytes = 0
         self._threads = _count_threads()
         self._hooks = (sys.gettrace(), sys.getprofile(), list(gc.callbacks))
         self._recursion_limit = sys.getrecursionlimit()
@@ -170,20 +171,21 @@ class _Child:
     def _attempt(self, frame: Frame) -> None:
         wire, sequence = self._wire, frame.sequence
         wire.begin(sequence)
-        knows_peak = self._peak.forget()
+        self._peak.begin()
         end = self._end_of(frame)
-        peak_bytes = _peak_bytes() if knows_peak else 0
+        peak_bytes = self._peak.end_bytes()
         self._restore()
-        frames = [(FrameType.USAGE, _PEAK.pack(peak_bytes)), (end.type, end.payload)]
+        frames = [(end.type, end.payload)]
+        if peak_bytes != self._said_peak_bytes:
+            self._said_peak_bytes = peak_bytes
+            frames.insert(0, (FrameType.USAGE, _PEAK.pack(peak_bytes)))
         if leaves := end.leaves or self._left_behind():
             # It is told to stop as soon as this is read, and measured.
             frames.insert(0, (FrameType.LAST, leaves.encode()))
         wire.send_together(sequence, frames)
         wire.end()
-        if self._is_walled:
-            for _ in _empty(self._plan.working_directory):
-                pass
-        _set_title(self._plan.title)
+        self._directory.restore()
+        _set_title(self._title)
 
     def _end_of(self, frame: Frame) -> End:
         try:
@@ -193,11 +195,17 @@ class _Child:
             function = self._processor.find(job.name)
         except Exception as error:  # noqa: BLE001 - a wall: what cannot be started is an outcome
             return ends.not_started(error, self._plan)
-        name = "".join(one for one in job.name[:_MAX_TITLE_NAME] if one.isprintable())
-        _set_title(f"{self._plan.title} {name}")
+        _set_title(self._title_with(job.name))
         end = self._run(function, job)
         job.flush()
         return end
+
+    def _title_with(self, name: str) -> str:
+        """The title while it runs; mostly it runs the same job again."""
+        if self._titled[0] != name:
+            shown = "".join(one for one in name[:_MAX_TITLE_NAME] if one.isprintable())
+            self._titled = name, f"{self._title} {shown}"
+        return self._titled[1]
 
     def _run(self, function: Any, job: SandboxedJob) -> End:
         """Call the processor, and catch an interrupt that comes while its exception is caught."""
@@ -210,7 +218,7 @@ class _Child:
         """Call the processor; `running` is true exactly while an interrupt may be raised."""
         wire, has_returned = self._wire, False
         try:
-            wire.running = True
+            wire.start()
             value = function(job)
             _restore_builtins(self._builtin_names)
             if isinstance(value, CoroutineType):
@@ -248,7 +256,6 @@ class _Child:
         if sys.stdout.closed or sys.stderr.closed:
             confine.open_streams()
             self._streams = (sys.stdin, sys.stdout, sys.stderr)
-        _settle_in(self._plan)
         self._listen()
 
     def _listen(self) -> None:

@@ -7,9 +7,8 @@ from __future__ import annotations
 import importlib
 import os
 import traceback
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toril.errors import Delayed, InvalidOption, RateLimited, Unrecoverable, WaitingChildren
 from toril.sandbox import denied
@@ -33,8 +32,7 @@ _IMPORTLIB = importlib.__file__
 _MACHINERY = ("<frozen importlib", "<frozen runpy")
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """How a call ended: a frame to send, and why the child should not be used again, if so."""
 
     type: FrameType
@@ -89,7 +87,7 @@ def raised(
             name = type(error).__name__
             message = f"the processor left by {name}: {said(error)}"
             end = _error("processor-exit", name, message, stack(error))
-            return replace(end, leaves=name)
+            return end._replace(leaves=name)
 
 
 def not_started(error: Exception, plan: Plan) -> End:
@@ -178,7 +176,7 @@ def _out_of_memory(error: MemoryError, limits: Limits) -> End:
     words = said(error)
     message = f"MemoryError{under}" + (f": {words}" if words != "MemoryError" else "")
     end = _error("memory-error", "MemoryError", message, stack(error))
-    return replace(end, leaves="out of memory")
+    return end._replace(leaves="out of memory")
 
 
 def _error(  # noqa: PLR0913 - what an ERROR frame is made of

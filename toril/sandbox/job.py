@@ -6,6 +6,7 @@ Everything it says goes to the supervisor as frames; the child has no Redis.
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toril import correlation
@@ -66,6 +67,10 @@ class SandboxedJob:
         checkpointed: what an earlier attempt kept last with `checkpoint()`; None without one.
     """
 
+    _progress: bytes | None = None
+    _progress_allowance = float(_PROGRESS_BURST)
+    _progress_at_s = 0.0
+
     def __init__(
         self, header: bytes, data: bytes, sender: Sender, sequence: int, env: Any = None
     ) -> None:
@@ -92,18 +97,21 @@ class SandboxedJob:
         self.timestamp: int = fields["timestamp"]
         self.priority: int = fields.get("priority", 0)
         self.data: Any = _read("job data is", data)
-        self.telemetry: Telemetry | None = Telemetry.of(self.opts)
-        given = self.opts.get(correlation.OPTION), self.opts.get("tm"), self.opts.get("omc")
-        self.correlation_id: str = correlation.of_job(
-            self.queue, self.id, correlation.of_producer(*given)
-        )
         self.env = env
         self.checkpointed: Any = fields.get("checkpoint")
         self._sender = sender
         self._sequence = sequence
-        self._progress: bytes | None = None
-        self._progress_allowance = float(_PROGRESS_BURST)
-        self._progress_at_s = time.monotonic()
+
+    @cached_property
+    def telemetry(self) -> Telemetry | None:
+        """As above; most jobs never ask."""
+        return Telemetry.of(self.opts)
+
+    @cached_property
+    def correlation_id(self) -> str:
+        """As above."""
+        given = self.opts.get(correlation.OPTION), self.opts.get("tm"), self.opts.get("omc")
+        return correlation.of_job(self.queue, self.id, correlation.of_producer(*given))
 
     def log(self, message: object) -> None:
         """Add an entry to the job's log; over 64 KiB it is cut, with a mark."""

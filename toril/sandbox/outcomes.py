@@ -126,18 +126,25 @@ def check_json(what: str, payload: bytes) -> None:
         raise ProtocolError(f"{what} is not JSON: {clean(str(error), 200)}") from None
 
 
-def returned(payload: bytes) -> Outcome:
+def returned(payload: bytes, usage: Usage = Usage(), detail: Detail | None = None) -> Outcome:  # noqa: B008 - frozen
     """The outcome of a RESULT frame.
+
+    Args:
+        payload: JSON text.
+        usage: what the attempt used.
+        detail: what else is known.
 
     Raises:
         ProtocolError: the payload is not JSON.
     """
+    detail = detail or {}
     try:
         check_json("result", payload)
     except RecursionError:
         # Not a broken rule: how deep this process can look depends on its own stack.
-        return Outcome(Verdict.RESULT_INVALID, message="result is not JSON: nested too deeply")
-    return Outcome(Verdict.RETURNED, value=payload)
+        words = "result is not JSON: nested too deeply"
+        return Outcome(Verdict.RESULT_INVALID, message=words, detail=detail, usage=usage)
+    return Outcome(Verdict.RETURNED, value=payload, detail=detail, usage=usage)
 
 
 def failed(payload: bytes) -> Outcome:

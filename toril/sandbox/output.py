@@ -25,17 +25,20 @@ class Output:
         budget_lines: the same in lines.
         dropped_bytes: what was not; a line that was dropped for its number counts here too.
         dropped_lines: lines that were not, as far as anybody counted them.
+        is_fresh: nothing was taken yet.
     """
 
     budget_bytes: int
     budget_lines: int
     dropped_bytes: int = 0
     dropped_lines: int = 0
+    is_fresh: bool = True
     _partial: dict[str, bytes] = field(default_factory=lambda: dict.fromkeys(STREAMS, b""))
     _tail: bytes = b""
 
     def feed(self, stream: str, chunk: bytes) -> list[str]:
         """Take what was read from a stream; return the lines it completes."""
+        self.is_fresh = False
         if stream == "stderr":
             self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
         if self.budget_lines == 0:
@@ -54,6 +57,7 @@ class Output:
 
     def admit(self, count: int, lines: int) -> bool:
         """Charge one entry whole; False when it does not fit, it counts as dropped."""
+        self.is_fresh = False
         if self.budget_lines < lines:
             self.dropped_bytes += count
             self.dropped_lines += lines

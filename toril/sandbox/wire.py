@@ -9,6 +9,7 @@ the main one.)
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import itertools
 import json
 import select
@@ -17,7 +18,6 @@ import socket
 import struct
 import threading
 from collections import deque
-from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,11 @@ from toril.sandbox.frames import (
     Frame,
     FrameType,
     decode_header,
-    encode,
+    encode_header,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 SOFT_TIMEOUT = "soft-timeout"
 """The reason after which the processor may still return a result; it is raised once."""
@@ -54,10 +54,16 @@ _MAX_OPEN_CALLS = 16
 """Calls of one attempt that wait for their reply at a time; given: the supervisor takes more for a
 flood. Further threads wait for their turn."""
 
+_AHEAD_BYTES = 16 * 1024
+"""Read at once when a call is waited for; chosen: header and payload of nearly every call come with
+one system call, and what is more is read to its length."""
+
 NUMBER = struct.Struct("<I")
 """In front of CALL and REPLY payloads: which reply belongs to which call."""
 
 _get_ident = threading.get_ident
+_set_handler = _signal.signal
+_SIGTERM = int(signal.SIGTERM)
 
 
 class Wire:
@@ -77,31 +83,39 @@ class Wire:
         self._socket = socket.socket(fileno=fd)
         self._send = self._socket.sendall
         self._receive = self._socket.recv_into
+        self._receive_some = self._socket.recv
         self._main_thread = _get_ident()
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self._is_busy = False
         self._note = False
+        self._came_early = False
         self._reason = ""
         self._is_due = False
         self._asked = 0
         self._numbers = itertools.count(1)
         self._replies: dict[int, bytes] = {}
         # A signal handler that reads a reply may give a turn back in the middle of `get`.
-        self._turns: SimpleQueue[None] = SimpleQueue()
+        self._turns = _all_turns()
+        self._has_asked = False
         self._kept: deque[Frame] = deque()
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        self._wait = poll.poll
+        self._ahead = b""
 
     def begin(self, sequence: int) -> None:
         """The call `sequence` is at work."""
         self._reason, self._is_due = "", False
-        self._replies.clear()
-        self._turns = SimpleQueue()
-        for _ in range(_MAX_OPEN_CALLS):
-            self._turns.put(None)
+        if self._has_asked:
+            self._has_asked = False
+            self._replies.clear()
+            self._turns = _all_turns()
         self.sequence = sequence
+
+    def start(self) -> None:
+        """User code runs from here; raise what was asked of the call before."""
+        self.running = True
+        if self._came_early:
+            self._came_early = False
+            self.check()
 
     def end(self) -> None:
         """No call is at work."""
@@ -113,23 +127,42 @@ class Wire:
 
     def send_together(self, sequence: int, frames: Sequence[tuple[FrameType, bytes]]) -> None:
         """Write whole frames at once; nothing when the call `sequence` is over."""
-        data = b"".join([encode(frame_type, sequence, payload) for frame_type, payload in frames])
-        with self._uninterrupted(), self._write_lock:
+        data = b"".join(
+            [
+                part
+                for frame_type, payload in frames
+                for part in (encode_header(frame_type, sequence, len(payload)), payload)
+            ]
+        )
+        if _get_ident() != self._main_thread:
+            self._write(sequence, data)
+            return
+        self._is_busy = True
+        try:
+            self._write(sequence, data)
+        finally:
+            self._is_busy = False
+        if self._note:
+            self._note = False
+            self._heed()
+
+    def _write(self, sequence: int, data: bytes) -> None:
+        with self._write_lock:
             if sequence == self.sequence:
                 self._send(data)
 
     def receive(self) -> Frame | None:
         """The next frame between calls, however long it takes; None when the other end is closed.
 
-        A thread that a job left behind may just have read it in its place, and kept it.
+        A thread that a job left behind may just have read it in its place, and kept it. Whoever
+        gets the lock after this has had it sees that no call is at work, and reads nothing.
         """
-        while True:
-            with self._read_lock:
-                if self._kept:
-                    return self._kept.popleft()
-                if self._wait(0):
-                    return self._frame()
-            self._wait()
+        with self._read_lock:
+            if self._kept:
+                return self._kept.popleft()
+        if not self._ahead:
+            self._ahead = self._receive_some(_AHEAD_BYTES)
+        return self._frame()
 
     def _frame(self) -> Frame | None:
         header = self._exactly(HEADER_BYTES)
@@ -155,6 +188,7 @@ class Wire:
             RuntimeError: the call `sequence` is over.
         """
         number, asked = next(self._numbers), self._asked
+        self._has_asked = True
         while not self._has_turn(sequence):
             self._look(asked)
         self.send(FrameType.CALL, sequence, NUMBER.pack(number) + request)
@@ -186,27 +220,17 @@ class Wire:
             self._raise_reason()
 
     def on_sigterm(self, _signal: int, _stack: object) -> None:
-        """Raise what the pending CANCEL frame says; without one, or between calls, do nothing."""
+        """Raise what the pending CANCEL frame says, if there is one: now or when the job begins."""
         if self._is_busy:
             self._note = True
-        elif self.running:
-            self._interrupt()
+        else:
+            self._heed()
 
-    @contextmanager
-    def _uninterrupted(self) -> Iterator[None]:
-        """In the main thread, hold an interrupt back until this is over."""
-        if _get_ident() != self._main_thread:
-            yield
-            return
-        self._is_busy = True
-        try:
-            yield
-        finally:
-            self._is_busy = False
-        if self._note:
-            self._note = False
-            if self.running:
-                self._interrupt()
+    def _heed(self) -> None:
+        if self.running:
+            self._interrupt()
+        else:
+            self._came_early = True
 
     def _interrupt(self) -> None:
         """In the main thread: raise what it has not been told yet, or tell its task."""
@@ -271,6 +295,8 @@ class Wire:
             raise exception_for(reason)
 
     def _is_readable(self) -> bool:
+        if self._ahead:
+            return True
         try:
             self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -278,8 +304,12 @@ class Wire:
         return True
 
     def _exactly(self, count: int) -> bytes | None:
+        first, self._ahead = self._ahead[:count], self._ahead[count:]
+        if len(first) == count:
+            return first
         data = bytearray(count)
-        view = memoryview(data)
+        data[: len(first)] = first
+        view = memoryview(data)[len(first) :]
         while view:
             got = self._receive(view)
             if got == 0:
@@ -288,9 +318,17 @@ class Wire:
         return bytes(data)
 
 
+def _all_turns() -> SimpleQueue[None]:
+    turns: SimpleQueue[None] = SimpleQueue()
+    for _ in range(_MAX_OPEN_CALLS):
+        turns.put(None)
+    return turns
+
+
 def listen_for_interrupts(wire: Wire) -> None:
     """(Re)install the handler: a processor may have replaced it."""
-    signal.signal(signal.SIGTERM, wire.on_sigterm)
+    # The bare call: the one of `signal` makes an enum of the old handler, which costs 3 us a call.
+    _set_handler(_SIGTERM, wire.on_sigterm)
 
 
 def exception_for(reason: str) -> BaseException:

@@ -4,7 +4,7 @@ What a job leaves in one may be large, deep, or made to be hard to remove. It is
 portions by whoever cannot wait, without following links and without ever building a long path.
 """
 
-# ruff: noqa: PTH102, PTH106, PTH118, PTH208 - no pathlib where children are made
+# ruff: noqa: PTH102, PTH106, PTH118 - no pathlib where children are made
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from toril.sandbox import landlock
+from toril.sandbox import landlock, work_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from toril.sandbox.landlock import Grant
     from toril.sandbox.wall import Files
 
-_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_PORTION = 128
 _DONE = object()
 
 
@@ -108,6 +106,7 @@ class Workplaces:
         self._made += 1
         path = os.path.join(self._root, str(self._made))
         os.mkdir(path, 0o700)
+        work_directory.date_back(path)
         own = landlock.grant(path, landlock.WRITE)
         try:
             return Workplace(path, self._rules(own))
@@ -120,91 +119,8 @@ class Workplaces:
         return landlock.make_ruleset(self._files.rights, (*self._files.grants, *own))
 
 
-def empty(path: str) -> Iterator[None]:
-    """Remove everything below a directory, a portion at a time; what cannot be removed stays."""
-    with suppress(OSError):
-        yield from _Emptying(path).run()
-
-
 def remove(path: str) -> Iterator[None]:
-    """The same, and then the directory itself."""
-    yield from empty(path)
+    """Remove a directory and everything below it, a portion at a time."""
+    yield from work_directory.empty(path)
     with suppress(OSError):
         os.rmdir(path)
-
-
-class _Emptying:
-    """Goes down and up again by `..`, so that neither path nor number of descriptors grows."""
-
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, _OPEN)
-        self._above: list[tuple[str, list[str]]] = []
-
-    def run(self) -> Iterator[None]:
-        """Yield after every portion."""
-        try:
-            yield from self._run()
-        finally:
-            os.close(self._fd)
-
-    def _run(self) -> Iterator[None]:
-        folders: list[str] = []
-        yield from self._unlink(folders)
-        while True:
-            yield
-            if folders:
-                name = folders.pop()
-                if self._enter(name):
-                    self._above.append((name, folders))
-                    folders = []
-                    yield from self._unlink(folders)
-            elif self._above:
-                name, folders = self._above.pop()
-                self._move("..")
-                with suppress(OSError):
-                    os.rmdir(name, dir_fd=self._fd)
-            else:
-                return
-
-    def _unlink(self, folders: list[str]) -> Iterator[None]:
-        """Remove what is not a directory, and empty directories; collect the others."""
-        done = 0
-        for name in os.listdir(self._fd):
-            done += 1
-            if done % _PORTION == 0:
-                yield
-            try:
-                os.unlink(name, dir_fd=self._fd)
-            except IsADirectoryError:
-                if not self._is_removed(name):
-                    folders.append(name)
-            except OSError:
-                continue
-
-    def _is_removed(self, name: str) -> bool:
-        try:
-            os.rmdir(name, dir_fd=self._fd)
-        except OSError:
-            return False
-        return True
-
-    def _enter(self, name: str) -> bool:
-        """Go into a directory, whatever its mode; False if that cannot be."""
-        try:
-            self._move(name)
-        except PermissionError:
-            with suppress(OSError):
-                os.chmod(name, 0o700, dir_fd=self._fd)
-                self._move(name)
-                return True
-            return False
-        except OSError:
-            return False
-        with suppress(OSError):
-            os.fchmod(self._fd, 0o700)
-        return True
-
-    def _move(self, name: str) -> None:
-        there = os.open(name, _OPEN, dir_fd=self._fd)
-        os.close(self._fd)
-        self._fd = there
