@@ -76,9 +76,10 @@ class Meter:
             total_cpu_ms: for a dead child, user and system time of its whole life.
             peak_bytes: what the child says of its largest size.
         """
-        wall_ms = self.wall_ms
+        self._last_stop_s = now_s = time.monotonic()
+        wall_ms = round((now_s - self._start_s) * 1000)
         now_ms = proc.cpu_ms(self._pid) if is_alive else total_cpu_ms
-        self._last_cpu_ms, self._last_stop_s = now_ms, time.monotonic()
+        self._last_cpu_ms = now_ms
         cpu_ms = None
         if now_ms is not None and self._cpu_ms is not None:
             cpu_ms = max(0, round(now_ms - self._cpu_ms))

@@ -165,6 +165,12 @@ class Wire:
         return self._frame()
 
     def _frame(self) -> Frame | None:
+        ahead = self._ahead
+        if len(ahead) >= HEADER_BYTES:
+            frame_type, sequence, length = decode_header(ahead, CHILD_MAXIMA)
+            if len(ahead) == HEADER_BYTES + length:
+                self._ahead = b""
+                return Frame(frame_type, sequence, ahead[HEADER_BYTES:])
         header = self._exactly(HEADER_BYTES)
         if header is None:
             return None
