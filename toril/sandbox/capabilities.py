@@ -23,6 +23,8 @@ it knows."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _capget, _capset = _libc.capget, _libc.capset  # Looked up once, not in every child.
+_OWN = _HEADER.pack(_VERSION_3, 0)
+_found = ctypes.create_string_buffer(_DATA.size)
 
 
 def keep_file_access() -> None:
@@ -52,16 +54,15 @@ def drop_all() -> None:
 
 def effective() -> int:
     """The capabilities this process has now, as bits."""
-    data = ctypes.create_string_buffer(_DATA.size)
-    _check(_capget(_HEADER.pack(_VERSION_3, 0), data), "reading capabilities")
-    low, _, _, high, _, _ = _DATA.unpack(data.raw)
+    _check(_capget(_OWN, _found), "reading capabilities")
+    low, _, _, high, _, _ = _DATA.unpack(_found.raw)
     return int(low) | int(high) << 32
 
 
 def _set(bits: int) -> None:
     low, high = bits & 0xFFFFFFFF, bits >> 32
     data = _DATA.pack(low, low, 0, high, high, 0)
-    _check(_capset(_HEADER.pack(_VERSION_3, 0), data), "dropping capabilities")
+    _check(_capset(_OWN, data), "dropping capabilities")
 
 
 def _check(result: int, what: str) -> None:

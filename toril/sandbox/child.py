@@ -38,7 +38,9 @@ from toril.sandbox.wire import Wire, listen_for_interrupts
 from toril.sandbox.work_directory import WorkDirectory
 
 if TYPE_CHECKING:
-    from toril.sandbox.confine import Plan
+    from collections.abc import Sequence
+
+    from toril.sandbox.confine import Plan, Step
     from toril.sandbox.ends import End
     from toril.sandbox.processor import Processor
     from toril.sandbox.strategies import Advice
@@ -62,16 +64,17 @@ _set_title = setproctitle.setproctitle
 _restore_builtins = builtins.__dict__.update
 
 
-def main(plan: Plan, processor: Processor | None) -> NoReturn:
+def main(plan: Plan, steps: Sequence[Step], processor: Processor | None) -> NoReturn:
     """Become a child and serve calls until told to stop; never returns.
 
     Args:
         plan: what the child has to become.
+        steps: those of its level.
         processor: None when it is to be imported here.
     """
     step = ""
     try:
-        for taken in confine.steps(plan):
+        for taken in steps:
             step = taken.name
             taken.act(plan)
         step = "import"

@@ -3,8 +3,6 @@
 Any exception here means that the child was not set up as promised; it then never runs a job.
 """
 
-# ruff: noqa: PTH123 - no pathlib where children are made
-
 from __future__ import annotations
 
 import faulthandler
@@ -58,11 +56,16 @@ LAST_FD = RULES_FD
 STACK_SIGNAL = signal.SIGRTMAX - 1
 """Asks a child for its Python stack; chosen: nothing known uses it, SIGUSR1 and 2 are the job's."""
 
+ORPHANED_SIGNAL = signal.SIGUSR1
+"""Tells a zygote of the supervisor's death. Not SIGKILL: what children leave is swept first."""
+
+_LEFT_TO_SUPERVISOR = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 LOST_SOCKET = 113
 """Exit code of a child that could not speak to the supervisor any more; chosen: rarely used by
 others, and the number of EHOSTUNREACH."""
 
-_OOM_SCORE = "500"
+_OOM_SCORE = b"500"
 """Added to a child's out-of-memory score; chosen: the kernel takes a child before anything of ours,
 and still compares children by size."""
 
@@ -128,9 +131,9 @@ class Step:
     levels: frozenset[Level] = levels.ALL
 
 
-def steps(plan: Plan) -> list[Step]:
-    """The steps of the plan's level, in the order in which they have to be taken."""
-    return [step for step in STEPS if plan.wall.level in step.levels]
+def steps(level: Level) -> list[Step]:
+    """The steps of a level, in the order in which they have to be taken."""
+    return [step for step in STEPS if level in step.levels]
 
 
 def settle_in(plan: Plan) -> None:
@@ -154,6 +157,22 @@ def reset_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     faulthandler.enable(file=2)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def leave_to_supervisor() -> None:
+    """In the zygote, after its signals were reset: the supervisor alone decides who stops.
+
+    A service manager may signal the whole group. `_take_signals` is its counterpart.
+    """
+    for number in _LEFT_TO_SUPERVISOR:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _take_signals(_: Plan) -> None:
+    """Undo what the zygote needs for itself; all else it has reset after the preload, for all."""
+    for number in (*_LEFT_TO_SUPERVISOR, ORPHANED_SIGNAL):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def answer_stack_asks() -> None:
@@ -278,8 +297,9 @@ def _filter_calls(plan: Plan) -> None:
 def _volunteer_for_oom() -> None:
     """Raise the score; /proc/self belongs to root as long as the process is not dumpable."""
     proc.set_dumpable(dumpable=True)
-    with open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
-        score.write(_OOM_SCORE)
+    score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    os.write(score, _OOM_SCORE)
+    os.close(score)
 
 
 def _open_peak() -> None:
@@ -312,8 +332,7 @@ STEPS = (
     # A change of user clears the signal.
     Step("death signal", _die_with_zygote),
     Step("orphans", lambda _: proc.adopt_orphans()),
-    Step("standard streams", lambda _: open_streams()),
-    Step("signals", lambda _: reset_signals()),
+    Step("signals", _take_signals),
     Step("stack", lambda _: answer_stack_asks()),
     Step("working directory", settle_in, SHARED),
     Step("temporary files", _own_workplace, levels.WALLED),

@@ -22,15 +22,12 @@ _STATUS_BYTES = 64 * 1024
 _OWN_BYTES = frozenset((b"RssAnon:", b"RssShmem:"))
 _OWN = (*_OWN_BYTES, b"Threads:")
 
-# Bound before any code of a job runs.
-_fstat, _write, _monotonic = os.fstat, os.write, time.monotonic
-_getrusage, _SELF = resource.getrusage, resource.RUSAGE_SELF
-
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc_prctl = ctypes.CDLL(None, use_errno=True).prctl
+_libc_prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 
 def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+    if _libc_prctl(option, value, 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"prctl({option}, {value}): {os.strerror(number)}")
 
@@ -62,11 +59,10 @@ def thread_count() -> int:
 
 def data_bytes() -> int:
     """VmData of this process: what RLIMIT_DATA is compared with."""
-    with open("/proc/self/status", "rb", buffering=0) as status:
-        for line in status.read().splitlines():
-            if line.startswith(b"VmData:"):
-                return int(line.split()[1]) * 1024
-    return 0
+    status = os.open("/proc/self/status", os.O_RDONLY)
+    found = os.read(status, _STATUS_BYTES).partition(b"\nVmData:")[2]
+    os.close(status)
+    return int(found.split(maxsplit=1)[0]) * 1024
 
 
 def cpu_ms(pid: int) -> float | None:

@@ -56,8 +56,8 @@ def main(channel: socket.socket) -> int:
     except SandboxUnavailable as refusal:
         control.send(channel, _refused(refusal))
         return os.EX_CONFIG
-    signal.signal(_ORPHANED, _end_soon)
-    proc.die_with_parent(orders["supervisor_pid"], _ORPHANED)
+    signal.signal(confine.ORPHANED_SIGNAL, _end_soon)
+    proc.die_with_parent(orders["supervisor_pid"], confine.ORPHANED_SIGNAL)
     known = {"hears": zygote.hears, "names": zygote.names, "missing": zygote.missing}
     control.send(channel, {"is": "ready", **known})
     return zygote.serve()
@@ -80,17 +80,19 @@ def _prepare(channel: socket.socket, orders: Message) -> _Zygote:
     elif orders["preload"]:
         control.send(channel, {"is": "importing"})
         shared_fds = preload.load_libraries(orders["preload"])
+    confine.flush_streams()
+    confine.open_streams()
     confine.reset_signals()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # A service manager may signal the whole group: the supervisor alone decides who stops.
-        signal.signal(number, signal.SIG_IGN)
+    confine.leave_to_supervisor()
+    built, limits = wall.build(wants), Limits(**orders["limits"])
+    places = Places(wants, limits, home_of(orders["cgroup"]), built.files)
+    steps = confine.steps(wants.level)
+    zygote = _Zygote(channel, orders, _Prepared(processor, shared_fds, built, places, steps))
+    zygote.try_out(wants)
+    # The last thing before the first fork: what is made later, a collection in a child looks at.
     gc.collect()
     gc.freeze()
     gc.disable()
-    built, limits = wall.build(wants), Limits(**orders["limits"])
-    places = Places(wants, limits, home_of(orders["cgroup"]), built.files)
-    zygote = _Zygote(channel, orders, _Prepared(processor, shared_fds, built, places))
-    zygote.try_out(wants)
     return zygote
 
 
@@ -131,9 +133,6 @@ def _refused(refusal: SandboxUnavailable) -> Message:
     }
 
 
-_ORPHANED = signal.SIGUSR1
-"""Tells of the supervisor's death. Not SIGKILL: what children leave behind is swept first."""
-
 _LAST_S = 10
 """From the supervisor's death to ours at the latest; chosen: five times the longest sweep."""
 
@@ -148,12 +147,13 @@ _LAST_REMOVAL_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What all children have in common: processor, read-only files it holds open, wall, places."""
+    """What all children have in common; `shared_fds` are read-only files that modules hold open."""
 
     processor: Processor | None
     shared_fds: list[int]
     wall: wall.Wall
     places: Places
+    steps: list[confine.Step]
 
 
 @dataclass(slots=True)
@@ -205,7 +205,7 @@ class _Zygote:
         place = self._places.take()
         self._places.check_reach(place, wants)
         plan = self._plan(0, (-1, -1, -1, -1), place)
-        trial.hold(plan, confine.steps(plan))
+        trial.hold(plan, self._prepared.steps)
         self._places.give_back(place)
         self._places.occupied(place)
 
@@ -235,22 +235,26 @@ class _Zygote:
         if received is None or received[0]["do"] == "stop":
             return False
         message, fds = received
+        place = None
         try:
             preload.refuse_threads(())
-            self._fork(message, fds)
+            place = self._places.take()
+            self._fork(message, fds, place)
         except (SandboxUnavailable, OSError) as refusal:
             self._refuse(message["number"], refusal)
         finally:
+            # First of all: as long as it is open here too, nobody sees a dead child's socket end.
             for fd in fds:
                 os.close(fd)
+            if place is not None:
+                self._places.occupied(place)
         return True
 
     def _refuse(self, number: int, refusal: Exception) -> None:
         self._say({"is": "not-forked", "number": number, "reason": str(refusal)})
 
-    def _fork(self, message: Message, fds: list[int]) -> None:
-        number, place = message["number"], self._places.take()
-        plan = self._plan(message["slot"], fds, place)
+    def _fork(self, message: Message, fds: list[int], place: Place) -> None:
+        number, plan = message["number"], self._plan(message["slot"], fds, place)
         confine.flush_streams()
         try:
             if plan.wall.level in STRICT:
@@ -260,18 +264,15 @@ class _Zygote:
         except OSError:
             self._places.give_back(place)
             raise
-        else:
-            if pid == 0:
-                self._become(plan)
-            self._announce(_Forked(number, pid, place))
-        finally:
-            self._places.occupied(place)
+        if pid == 0:
+            self._become(plan)
+        self._announce(_Forked(number, pid, place))
 
     def _become(self, plan: confine.Plan) -> NoReturn:
         """In a fresh fork."""
         # Its number will be another file's: a collected socket object must not close that.
         self._channel.detach()
-        child.main(plan, self._prepared.processor)
+        child.main(plan, self._prepared.steps, self._prepared.processor)
 
     def _announce(self, forked: _Forked) -> None:
         """A child is there: from here the supervisor can end it."""
