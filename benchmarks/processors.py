@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import sys
 import time
 from typing import Any
+
+MIB = 1024 * 1024
 
 
 def noop(job: Any) -> None:
@@ -21,3 +26,22 @@ def burn_ms(ms: int) -> None:
     until = time.thread_time() + ms / 1000
     while time.thread_time() < until:
         sum(range(500))
+
+
+def large(job: Any) -> Any:
+    """Return as many MiB of records as the job's data says; made once, so that children wait."""
+    return _records(job.data["mib"])
+
+
+def chatter(job: Any) -> None:
+    """Print as many MiB as the job's data says, in lines of 100 characters."""
+    line = "x" * 99 + "\n"
+    for _ in range(job.data["mib"]):
+        sys.stdout.write(line * (MIB // len(line)))
+
+
+@functools.cache
+def _records(mib: int) -> list[dict[str, Any]]:
+    one = {"id": 0, "name": "a record of which there are many", "share": 1 / 7, "tags": ["ä", "b"]}
+    each = len(json.dumps(one, ensure_ascii=False).encode()) + len(", ")
+    return [one] * (mib * MIB // each)
