@@ -6,9 +6,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 NODE   := tests/interop/node_modules/.package-lock.json
+PEERS  := benchmarks/peers
+PEERED := $(PEERS)/.venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full check bench bench-smoke clean
+.PHONY: help demo test test-full check bench bench-smoke bench-peers clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,8 +40,11 @@ bench-smoke: $(STAMP)  ## run every benchmark briefly, so that none rots
 	@set -e; for file in benchmarks/bench_*.py; do \
 	    if [ -e "$$file" ]; then echo "== $$file"; $(BIN)/python "$$file" --smoke; fi; done
 
-clean:  ## remove the virtual environment, the Node packages and every cache
+bench-peers: $(PEERED)  ## install what toril is measured against, at pinned versions
+
+clean:  ## remove the virtual environments, the Node packages and every cache
 	rm -rf $(VENV) tests/interop/node_modules build dist *.egg-info
+	rm -rf $(PEERS)/.venv $(PEERS)/node_modules
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -58,3 +63,8 @@ $(NODE): tests/interop/package-lock.json
 	@if command -v npm >/dev/null; then \
 	    (cd tests/interop && npm ci --loglevel=error) && touch $@ || \
 	    echo "make: npm ci failed in tests/interop; the interop tests will be skipped" >&2; fi
+
+# The peers run on the interpreter that toril runs on.
+$(PEERED): $(STAMP) $(PEERS)/requirements.txt $(PEERS)/package-lock.json
+	$(PEERS)/install $(abspath $(BIN))/python
+	@touch $@

@@ -142,7 +142,7 @@ def main() -> None:
             Side(level.value, lambda level=level: uvloop.run(ready_ms(level, forks)))
             for level in found
         ],
-        given.runs,
+        given,
     )
     compare(
         f"{jobs} no-op jobs, {CHILDREN} children, no Redis",
@@ -151,7 +151,7 @@ def main() -> None:
             Side(level.value, lambda level=level: uvloop.run(per_job_us(level, jobs)))
             for level in found
         ],
-        given.runs,
+        given,
     )
 
 

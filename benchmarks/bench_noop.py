@@ -48,7 +48,7 @@ def main() -> None:
         sides = [Side("toril, 2 children", toril)]
         if shutil.which("node") and (MODULES / "bullmq").exists():
             sides.append(Side("BullMQ sandboxed, 2 children", bullmq))
-        compare(f"{jobs} no-op jobs", "jobs/s", sides, given.runs)
+        compare(f"{jobs} no-op jobs", "jobs/s", sides, given)
 
 
 if __name__ == "__main__":

@@ -1,62 +1,111 @@
-"""What the benchmarks share: a private server, a toril worker, fair turns, one way to print.
+"""What every benchmark shares: its options, fair turns, one way to print and to keep results.
 
-A benchmark runs two things in turn (A B A B …) in one process tree on one machine, counts the work
-that it timed, and prints each side's median, the median of the ratios and their spread.
+A benchmark runs things in turn (A B A B …) on one machine, counts the work that it timed, and
+prints each side's median, the median of the ratios within a turn, and their spread.
+Servers are in `servers.py`, the peers in `contestants.py`, what is timed in `draining.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import statistics
+import signal
 import subprocess
 import sys
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import redis
 
-from toril import __version__
-from toril.runtime.embedded import EmbeddedServer
+from benchmarks import machine, results
+from benchmarks.machine import ROOT
+from benchmarks.results import Table
+from benchmarks.servers import server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-ROOT = Path(__file__).parents[1]
+__all__ = ["ROOT", "Given", "Side", "compare", "options", "server", "span_s", "work_off"]
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the things compared: `run()` does the work once and returns the figure."""
+    """One of the things compared.
+
+    Args:
+        name: as it is printed.
+        run: does the work once; its figure, or several by measure, the question's own first.
+    """
 
     name: str
-    run: Callable[[], float]
+    run: Callable[[], float | Mapping[str, float]]
 
 
-def options(description: str | None) -> argparse.Namespace:
-    """`--smoke` (tiny, only proves that it runs) and `--runs N`."""
+class Given:
+    """What the command line asked for, and where this run's tables are kept."""
+
+    def __init__(self, question: str, asked: argparse.Namespace) -> None:
+        self.smoke: bool = asked.smoke
+        self.runs: int = 1 if asked.smoke else asked.runs
+        self._question = question
+        self._path: Path | None = asked.json
+        self._tables: list[Table] = []
+        self._setting: dict[str, Any] | None = None
+
+    def keep(self, table: Table) -> None:
+        """Print a table and add it to the results file, if one was asked for."""
+        if self._setting is None:
+            self._setting = machine.setting()
+            sys.stdout.write(f"{self._question}\n{machine.words(self._setting)}\n")
+        self._tables.append(table)
+        sys.stdout.write("\n".join(table.lines()) + "\n")
+        sys.stdout.flush()
+        if self._path is not None:
+            results.save(self._path, self._question, self._setting, self._tables)
+
+
+def options(description: str | None) -> Given:
+    """`--smoke` (tiny, only proves that it runs), `--runs N` and `--json FILE`.
+
+    From here on SIGTERM ends the benchmark as Ctrl-C does: with all that it started.
+    """
+    question = (description or "").partition("\n")[0]
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--smoke", action="store_true", help="tiny; proves that it still runs")
     parser.add_argument("--runs", type=int, default=5, help="turns of each side (default: 5)")
-    found = parser.parse_args()
-    if found.smoke:
-        found.runs = 1
-    return found
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures there")
+    asked = parser.parse_args()
+    if asked.runs < 1:
+        parser.error(f"--runs is {asked.runs}, expected at least 1")
+    signal.signal(signal.SIGTERM, _end)
+    return Given(question, asked)
 
 
-@contextmanager
-def server() -> Iterator[str]:
-    """A private server, empty; its URL."""
-    with tempfile.TemporaryDirectory(prefix="toril-bench-") as directory:
-        private = EmbeddedServer(Path(directory))
-        try:
-            yield private.start()
-        finally:
-            private.stop()
+def compare(
+    title: str, unit: str, sides: Sequence[Side], given: Given | int, *, over: str | None = None
+) -> Table:
+    """Run the sides in turn, then print and keep what they found.
+
+    Args:
+        title: what is compared.
+        unit: of the figures of sides that give a single one.
+        sides: in the order of a turn.
+        given: the options, or only a number of turns: then nothing is kept in a file.
+        over: the side whose figures are divided by the others'; default: others ÷ the last.
+    """
+    figures: dict[str, dict[str, list[float]]] = {}
+    for _ in range(given if isinstance(given, int) else given.runs):
+        for side in sides:
+            found = side.run()
+            by_measure = {unit: found} if isinstance(found, float | int) else found
+            for measure, figure in by_measure.items():
+                figures.setdefault(measure, {}).setdefault(side.name, []).append(figure)
+    table = Table(title, over or sides[-1].name, over is not None, figures)
+    if isinstance(given, int):
+        sys.stdout.write("\n".join(table.lines()) + f"\n{machine.words(machine.setting())}\n")
+    else:
+        given.keep(table)
+    return table
 
 
 def work_off(url: str, queue: str, processor: str, children: int, jobs: int) -> float:
@@ -83,27 +132,5 @@ def span_s(url: str, queue: str, jobs: int) -> float:
     return (max(score for _, score in ended) - min(started)) / 1000
 
 
-def compare(title: str, unit: str, sides: Sequence[Side], runs: int) -> None:
-    """Run the sides in turn and print figures, ratios to the last side, and the machine."""
-    figures: dict[str, list[float]] = {side.name: [] for side in sides}
-    for _ in range(runs):
-        for side in sides:
-            figures[side.name].append(side.run())
-    sys.stdout.write(f"{title}\n  {machine()}\n")
-    peer = figures[sides[-1].name]
-    for name, values in figures.items():
-        ratios = [value / other for value, other in zip(values, peer, strict=True)]
-        sys.stdout.write(
-            f"  {name:<34} {statistics.median(values):>10.3f} {unit:<8} "
-            f"ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})\n"
-        )
-    sys.stdout.write(f"  ratios are to `{sides[-1].name}`, median of {runs} turns\n")
-
-
-def machine() -> str:
-    """What the figures were measured on."""
-    model = platform.processor() or platform.machine()
-    return (
-        f"toril {__version__}, Python {platform.python_version()} ({sys.executable}), "
-        f"{os.cpu_count()} cores {model}, Linux {platform.release()}"
-    )
+def _end(number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + number)
