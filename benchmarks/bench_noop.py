@@ -1,54 +1,60 @@
-"""How many jobs that do nothing go through two children a second?
+"""How many jobs that do nothing go through two children a second, and at what cost?
 
-Against BullMQ's own sandboxed processors with two children, on the same server; needs Node and
-`npm ci` in tests/interop, without which toril's figure stands alone.
+Against every peer at two processes, and against BullMQ's sandboxed processors at four. `README.md`
+says how each is configured, `draining.py` what is timed. Needs the peers: `make bench-peers`.
 """
 
 from __future__ import annotations
 
-import itertools
-import os
-import shutil
-import subprocess
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from benchmarks.harness import ROOT, Side, compare, options, server, span_s, work_off
-from toril import NewJob, Queue
+from benchmarks.contestants import (
+    bullmq_inline,
+    bullmq_python,
+    bullmq_sandboxed,
+    celery,
+    dramatiq,
+    huey,
+    present,
+    rq,
+    toril,
+)
+from benchmarks.draining import drain
+from benchmarks.harness import Side, compare, options, server
 
-CHILDREN = 2
-MODULES = ROOT / "tests" / "interop" / "node_modules"
+if TYPE_CHECKING:
+    from benchmarks.contestants import Contestant
+
+LOGGING = replace(toril(2, log="info"), name="toril, 2 children, a log line a job")
+AT_TWO = (
+    toril(2),
+    LOGGING,
+    bullmq_inline(50),
+    bullmq_sandboxed(2),
+    bullmq_python(2),
+    dramatiq(2, 1),
+    dramatiq(2, 8),
+    huey(2),
+    celery(2),
+    rq(2, "SimpleWorker"),
+    rq(2, "Worker"),
+)
+AT_FOUR = (toril(4), bullmq_sandboxed(4))
 
 
 def main() -> None:
     given = options(__doc__)
-    jobs = 200 if given.smoke else 10_000
-    numbers = itertools.count()
+    rows = {"No-op jobs, two at a time": AT_TWO, "No-op jobs, four at a time": AT_FOUR}
     with server() as url:
 
-        def filled() -> str:
-            name = f"noop-{next(numbers)}"
-            with Queue(name, redis=url) as queue:
-                queue.add_bulk(NewJob("noop") for _ in range(jobs))
-            return name
+        def side(one: Contestant) -> Side:
+            jobs = max(one.turn_jobs // 100, 40) if given.smoke else one.turn_jobs
+            return Side(one.name, lambda: drain(url, one, jobs).figures())
 
-        def toril() -> float:
-            processor = "benchmarks.processors:noop"
-            return jobs / work_off(url, filled(), processor, CHILDREN, jobs)
-
-        def bullmq() -> float:
-            name = filled()
-            socket = url.removeprefix("unix://").partition("?")[0]
-            script = ROOT / "benchmarks" / "node" / "sandboxed.cjs"
-            subprocess.run(
-                ["node", str(script), socket, name, str(CHILDREN)],
-                env={**os.environ, "NODE_PATH": str(MODULES)},
-                check=True,
-            )
-            return jobs / span_s(url, name, jobs)
-
-        sides = [Side("toril, 2 children", toril)]
-        if shutil.which("node") and (MODULES / "bullmq").exists():
-            sides.append(Side("BullMQ sandboxed, 2 children", bullmq))
-        compare(f"{jobs} no-op jobs", "jobs/s", sides, given)
+        for title, contestants in rows.items():
+            sides = [side(one) for one in present(contestants, given)]
+            compare(title, "jobs/s", sides, given, over=contestants[0].name)
 
 
 if __name__ == "__main__":

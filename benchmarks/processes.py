@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Self
 
 import psutil
 
-from tests.support.tied import tied
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -131,6 +129,14 @@ class Processes:
         psutil.wait_procs(late, timeout=_STOP_TIMEOUT_S)
         self._leaders = []
         self._log.close()
+
+
+def tied(command: Sequence[str]) -> list[str]:
+    """The command, told to end by the kernel when the thread that starts it does.
+
+    So a benchmark that is killed outright takes its servers and workers along as well.
+    """
+    return ["setpriv", "--pdeathsig", "TERM", *command]
 
 
 def _tree(leader: psutil.Popen) -> list[psutil.Process]:

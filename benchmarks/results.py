@@ -61,16 +61,23 @@ class Table:
         return Spread.of(one / other for one, other in zip(above, below, strict=True))
 
     def lines(self) -> Iterator[str]:
-        """As it is printed."""
+        """As it is printed: the first measure with its spread, the others by their medians."""
+        first, *others = self.figures
         yield self.title
-        for measure, by_side in self.figures.items():
-            for side in by_side:
-                yield f"  {side:<38} {_text(self.spread(measure, side), 10)} {measure:<15}" + (
-                    f" ratio {_text(ratio, 6)}" if (ratio := self.ratios(measure, side)) else ""
-                )
-        turns = max(len(one) for by_side in self.figures.values() for one in by_side.values())
+        for side in self.figures[first]:
+            yield f"  {side:<36} {_text(self.spread(first, side), 8)} {first}" + (
+                f"   ratio {_text(ratio, 5)}" if (ratio := self.ratios(first, side)) else ""
+            )
+            if said := [self._in_short(one, side) for one in others if side in self.figures[one]]:
+                yield f"  {'':<36} {' · '.join(said)}"
+        turns = max(len(values) for values in self.figures[first].values())
         which = f"`{self.reference}` ÷ side" if self.over else f"side ÷ `{self.reference}`"
         yield f"  ratios are {which}; medians of {turns} turns, with lowest and highest"
+
+    def _in_short(self, measure: str, side: str) -> str:
+        ratio = self.ratios(measure, side)
+        text = f"{measure} {number(self.spread(measure, side).median)}"
+        return f"{text} (ratio {number(ratio.median)})" if ratio else text
 
 
 def _text(spread: Spread, width: int) -> str:

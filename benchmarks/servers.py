@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from tests.support.tied import tied
+from benchmarks.processes import tied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,1 +1,2 @@
+// No work.
 module.exports = async () => null;
