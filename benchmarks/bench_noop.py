@@ -50,7 +50,7 @@ def main() -> None:
 
         def side(one: Contestant) -> Side:
             jobs = max(one.turn_jobs // 100, 40) if given.smoke else one.turn_jobs
-            return Side(one.name, lambda: drain(url, one, jobs).figures())
+            return Side(one.name, lambda: drain(url, one, jobs).figures(), one.isolation)
 
         for title, contestants in rows.items():
             sides = [side(one) for one in present(contestants, given)]

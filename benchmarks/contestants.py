@@ -40,6 +40,7 @@ class Contestant:
         commands: one each process that is started; `{url}` and `{socket}` are the server's.
         done: how many of the jobs, whose number it is given, are completed.
         adding: module that adds its jobs; None for toril's producer, whose jobs all BullMQs take.
+        data: of each job that toril's producer adds.
         cwd: where the commands run.
         env: in addition.
     """
@@ -50,6 +51,7 @@ class Contestant:
     commands: tuple[tuple[str, ...], ...]
     done: Callable[[redis.Redis, int], int]
     adding: str | None = None
+    data: object = None
     cwd: Path = PEERS
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -65,7 +67,7 @@ class Contestant:
         """Put jobs into its queue."""
         if self.adding is None:
             with Queue(QUEUE, redis=url) as queue:
-                queue.add_bulk(NewJob("noop") for _ in range(jobs))
+                queue.add_bulk(NewJob("noop", self.data) for _ in range(jobs))
             return
         command = [str(PEERS_PYTHON), "add.py", self.adding, str(jobs)]
         subprocess.run(command, cwd=self.cwd, env=os.environ | self.environment(url), check=True)

@@ -35,10 +35,12 @@ class Side:
     Args:
         name: as it is printed.
         run: does the work once; its figure, or several by measure, the question's own first.
+        about: a word on it, kept with the figures.
     """
 
     name: str
     run: Callable[[], float | Mapping[str, float]]
+    about: str = ""
 
 
 class Given:
@@ -100,7 +102,8 @@ def compare(
             by_measure = {unit: found} if isinstance(found, float | int) else found
             for measure, figure in by_measure.items():
                 figures.setdefault(measure, {}).setdefault(side.name, []).append(figure)
-    table = Table(title, over or sides[-1].name, over is not None, figures)
+    about = {side.name: side.about for side in sides if side.about}
+    table = Table(title, over or sides[-1].name, over is not None, figures, about)
     if isinstance(given, int):
         sys.stdout.write("\n".join(table.lines()) + f"\n{machine.words(machine.setting())}\n")
     else:

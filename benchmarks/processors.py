@@ -1,4 +1,4 @@
-"""What the benchmarks run: nothing at all, or a fixed amount of CPU."""
+"""What the benchmarks run: nothing at all, a wait, or a fixed amount of CPU."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ MIB = 1024 * 1024
 def noop(job: Any) -> None:
     """No work: what is left is the cost of running a job."""
     del job
+
+
+def started(job: Any) -> float:
+    """When this line ran, in milliseconds since the epoch."""
+    now_ms = time.time() * 1000
+    del job
+    return now_ms
+
+
+def nap(job: Any) -> None:
+    """As many milliseconds as the job says, without CPU."""
+    time.sleep(job.data["ms"] / 1000)
 
 
 def burn(job: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,12 +40,14 @@ class Table:
         reference: the side that ratios are to.
         over: ratios are reference ÷ side instead of side ÷ reference.
         figures: measure → side → one figure a turn, the first measure being the question's.
+        about: side → a word on it.
     """
 
     title: str
     reference: str
     over: bool
     figures: dict[str, dict[str, list[float]]]
+    about: dict[str, str] = field(default_factory=dict)
 
     def spread(self, measure: str, side: str) -> Spread:
         """The figures of one side."""
@@ -85,12 +87,12 @@ def _text(spread: Spread, width: int) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits that count, and every one before the point: 21,400, 3.91, 0.0512."""
+    """Three digits that count, and every one before the point: 21,400, 3.91, 0.512."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     if abs(value) >= 1:
         return f"{value:.{1 if abs(value) >= 10 else 2}f}"
-    return f"{value:.3g}"
+    return f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.3g}"
 
 
 def save(path: Path, question: str, setting: dict[str, Any], tables: Iterable[Table]) -> None:
