@@ -10,7 +10,7 @@ PEERS  := benchmarks/peers
 PEERED := $(PEERS)/.venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full check bench bench-smoke bench-peers clean
+.PHONY: help demo test test-full check bench bench-smoke bench-report bench-peers clean
 
 help:  ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,13 +32,18 @@ check: $(STAMP)  ## format, lint, types and unit tests, in under 30 seconds
 	$(BIN)/mypy
 	$(BIN)/pytest -q -m "not slow" tests/unit
 
-bench: $(STAMP)  ## run every benchmark at its full length
+bench: $(STAMP) $(PEERED)  ## run every benchmark at its full length, beside the peers
 	@set -e; for file in benchmarks/bench_*.py; do \
-	    if [ -e "$$file" ]; then echo "== $$file"; $(BIN)/python "$$file"; fi; done
+	    name=$${file#benchmarks/bench_}; echo "== $$file"; \
+	    $(BIN)/python "$$file" --json "benchmarks/results/$${name%.py}.json"; done
+
+bench-report: $(PEERED)  ## draw chart and tables of what was measured last
+	$(PEERS)/.venv/bin/python -m benchmarks.chart
+	$(PEERS)/.venv/bin/python -m benchmarks.tables
 
 bench-smoke: $(STAMP)  ## run every benchmark briefly, so that none rots
 	@set -e; for file in benchmarks/bench_*.py; do \
-	    if [ -e "$$file" ]; then echo "== $$file"; $(BIN)/python "$$file" --smoke; fi; done
+	    echo "== $$file"; $(BIN)/python "$$file" --smoke; done
 
 bench-peers: $(PEERED)  ## install what toril is measured against, at pinned versions
 
