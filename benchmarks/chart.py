@@ -32,7 +32,7 @@ def main() -> None:
     setting, tables = load(RESULTS / "noop.json")
     mpl.use("agg")
     figure = draw(tables[0], f"{setting['machine']} · Python {setting['python'].split(',')[0]}")
-    figure.savefig(RESULTS / "noop.png", dpi=110, facecolor=PAPER, metadata={"Software": None})
+    figure.savefig(RESULTS / "noop.png", dpi=100, facecolor=PAPER, metadata={"Software": None})
 
 
 def draw(table: Table, caption: str) -> plt.Figure:

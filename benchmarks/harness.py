@@ -96,12 +96,15 @@ def compare(
         over: the side whose figures are divided by the others'; default: others ÷ the last.
     """
     figures: dict[str, dict[str, list[float]]] = {}
-    for _ in range(given if isinstance(given, int) else given.runs):
+    runs = given if isinstance(given, int) else given.runs
+    for turn in range(1, runs + 1):
         for side in sides:
+            _show(f"{title}: turn {turn} of {runs}, {side.name}")
             found = side.run()
             by_measure = {unit: found} if isinstance(found, float | int) else found
             for measure, figure in by_measure.items():
                 figures.setdefault(measure, {}).setdefault(side.name, []).append(figure)
+    _show("")
     about = {side.name: side.about for side in sides if side.about}
     table = Table(title, over or sides[-1].name, over is not None, figures, about)
     if isinstance(given, int):
@@ -133,6 +136,12 @@ def span_s(url: str, queue: str, jobs: int) -> float:
                 pipe.hget(base + job_id.decode(), "processedOn")
             started = [int(value) for value in pipe.execute()]
     return (max(score for _, score in ended) - min(started)) / 1000
+
+
+def _show(progress: str) -> None:
+    """On one line that is written over, for a person who waits."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{progress}\r")
 
 
 def _end(number: int, _frame: object) -> NoReturn:

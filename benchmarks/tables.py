@@ -39,7 +39,9 @@ def _fresh(mark: re.Match[str]) -> str:
         sys.stdout.write(f"{path.name} is not there: its table stays as it is\n")
         return mark[0]
     setting, tables = load(path)
+    chart = path.with_suffix(".png")
     parts = [
+        *([f"![{tables[0].title}](results/{chart.name})"] if chart.exists() else []),
         told(setting),
         *(text for table in tables for text in (f"**{table.title}**", markdown(table))),
     ]
@@ -48,10 +50,11 @@ def _fresh(mark: re.Match[str]) -> str:
 
 def told(setting: dict[str, Any]) -> str:
     """A setting as a line under a heading."""
+    peers = ", ".join(f"{name} {number}" for name, number in setting["peers"].items())
     return (
         f"{setting['date']}, {setting['commit']}, load {setting['load']} before the first table; "
         f"{setting['machine']}; Python {setting['python']}; Redis {setting['redis']}; "
-        f"Node {setting['node']}."
+        f"Node {setting['node']}; {peers or 'no peers'}."
     )
 
 
@@ -64,7 +67,7 @@ def markdown(table: Table) -> str:
 
 def _heading(table: Table) -> list[str]:
     first, *others = table.figures
-    about = ["a job runs in"] if table.about else []
+    about = ["isolation"] if table.about else []
     if _is_of_limits(table):
         return ["", *about, first, "limit", *others]
     ratio = f"`{table.reference}` ÷ it" if table.over else f"÷ `{table.reference}`"
@@ -78,7 +81,8 @@ def _rows(table: Table) -> Iterator[list[str]]:
         if _is_of_limits(table):
             beside = limit_of({one: table.spread(one, side).median for one in SHARES})
         else:
-            beside = _with_spread(table.ratios(first, side))
+            ratio = table.ratios(first, side)
+            beside = "1" if side == table.reference else _with_spread(ratio)
         yield [side, *about, _with_spread(table.spread(first, side)), beside] + [
             _further(table, measure, side) for measure in others
         ]
@@ -89,8 +93,9 @@ def _further(table: Table, measure: str, side: str) -> str:
     if side not in table.figures[measure]:
         return ""
     text = number(table.spread(measure, side).median)
-    ratio = table.ratios(measure, side) if len(table.figures) <= FEW_MEASURES else None
-    return f"{text}; ratio {_with_spread(ratio)}" if ratio else text
+    if len(table.figures) > FEW_MEASURES or side == table.reference:
+        return text
+    return f"{text}; ratio {_with_spread(table.ratios(measure, side))}"
 
 
 def _is_of_limits(table: Table) -> bool:
