@@ -31,34 +31,40 @@ def cpu_us(client: redis.Redis) -> float:
     return float(found["used_cpu_user"] + found["used_cpu_sys"]) * 1e6
 
 
-async def work_off(url: str, queue: str, batch: int) -> int:
+async def work_off(store: Store, batch: int) -> int:
     """Claim and complete all jobs of a queue; how many."""
-    store, done, endings = Store(url, "bull", queue, worker_name="bench"), 0, []
+    done, endings = 0, []
+    while True:
+        answer = await store.exchange((), endings, ClaimRequest(batch, LOCK_MS))
+        done += sum(result == "done" for result in answer.endings)
+        claims = answer.claimed.claims if isinstance(answer.claimed, Claimed) else ()
+        endings = [Ending(claim, Complete(), RETURNED) for claim in claims]
+        if not endings:
+            return done
+
+
+async def spent_us(url: str, queue: str, batch: int, jobs: int) -> float:
+    """CPU time of the server while the queue is worked off, its scripts loaded before."""
+    store = Store(url, "bull", queue, worker_name="bench")
     await store.open()
     try:
-        while True:
-            answer = await store.exchange((), endings, ClaimRequest(batch, LOCK_MS))
-            done += sum(result == "done" for result in answer.endings)
-            claims = answer.claimed.claims if isinstance(answer.claimed, Claimed) else ()
-            endings = [Ending(claim, Complete(), RETURNED) for claim in claims]
-            if not endings:
-                return done
+        with redis.Redis.from_url(url) as client:
+            before_us = cpu_us(client)
+            done = await work_off(store, batch)
+            spent = cpu_us(client) - before_us
+            client.flushall()
     finally:
         await store.close()
+    if done != jobs:
+        raise RuntimeError(f"{done} of {jobs} jobs completed")
+    return spent
 
 
 def measured(url: str, queue: str, batch: int, jobs: int) -> float:
     """Microseconds of the server's CPU time per job."""
     with Queue(queue, redis=url) as producer:
         producer.add_bulk(NewJob("noop") for _ in range(jobs))
-    with redis.Redis.from_url(url) as client:
-        before_us = cpu_us(client)
-        done = asyncio.run(work_off(url, queue, batch))
-        spent_us = cpu_us(client) - before_us
-        client.flushall()
-    if done != jobs:
-        raise RuntimeError(f"{done} of {jobs} jobs completed")
-    return spent_us / jobs
+    return asyncio.run(spent_us(url, queue, batch, jobs)) / jobs
 
 
 def main() -> None:
