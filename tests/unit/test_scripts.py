@@ -91,6 +91,21 @@ def test_shared_piece_includes_what_it_uses(path: Path) -> None:
             assert function not in used or f"local function {function}(" in reachable
 
 
+@every_script
+def test_piece_included_inside_a_function_is_used_only_there(name: str) -> None:
+    """Outside it nothing of it is known, which only the branch that runs would tell."""
+    text = (LUA / f"{name}.lua").read_text()
+    seen: set[Path] = set()
+    for piece in re.findall(r"^-- include (\S+)$", text, re.MULTILINE):
+        _resolved(LUA / piece, seen)
+    inside = re.findall(r"^ +-- include (\S+)$", text, re.MULTILINE)
+    inner = "\n".join(_resolved(LUA / piece, seen) for piece in inside if LUA / piece not in seen)
+    rest = re.sub(r"lazily\(function\(\)\n.*?\nend\)", "", text, count=1, flags=re.DOTALL)
+    assert "  -- include" not in rest
+    used = set(re.findall(r"(?<![.\w])\w+(?= *\()", rest))
+    assert used.isdisjoint(re.findall(r"^local function (\w+)", inner, re.MULTILINE))
+
+
 def test_unknown_script_is_a_programming_error() -> None:
     with pytest.raises(FileNotFoundError):
         script("no-such-script")
