@@ -177,12 +177,12 @@ class FrameReader:
         """
         if self._body is None:
             self._end += count
-            yield from self._scratch_frames()
-            return
+            return self._scratch_frames()
         self._body_filled += count
-        if self._body_filled == len(self._body):
-            payload, self._body = bytes(self._body), None
-            yield Frame(*self._body_head, payload)
+        if self._body_filled < len(self._body):
+            return iter(())
+        payload, self._body = bytes(self._body), None
+        return iter((Frame(*self._body_head, payload),))
 
     def _scratch_frames(self) -> Iterator[Frame]:
         at, end, scratch = 0, self._end, self._scratch

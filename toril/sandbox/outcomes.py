@@ -120,7 +120,8 @@ def check_json(what: str, payload: bytes) -> None:
         RecursionError: it is nested more deeply than can be checked.
     """
     try:
-        payload.decode()
+        if not payload.isascii():
+            payload.decode()
         _raw_decoder.decode(payload)
     except ValueError as error:
         raise ProtocolError(f"{what} is not JSON: {clean(str(error), 200)}") from None
