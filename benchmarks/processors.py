@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 MIB = 1024 * 1024
@@ -50,6 +52,15 @@ def chatter(job: Any) -> None:
     line = "x" * 99 + "\n"
     for _ in range(job.data["mib"]):
         sys.stdout.write(line * (MIB // len(line)))
+
+
+def hang_once(job: Any) -> None:
+    """Say that it runs, and where; the first time it then hangs."""
+    line, path = f"{os.getpid()} {time.monotonic_ns()}\n", Path(job.data["path"])
+    with path.open("a") as file:
+        file.write(line)
+    if path.read_text() == line:
+        time.sleep(600)
 
 
 @functools.cache
