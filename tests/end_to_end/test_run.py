@@ -55,6 +55,22 @@ def test_idle_worker_starts_an_added_job_at_once(redis_url, queue):
         assert time.monotonic() - began < 2
 
 
+def test_delayed_jobs_start_on_time_when_nothing_else_wakes_redis(redis_url, redis_client, queue):
+    """Redis looks at the time of blocked clients when it wakes, at worst once a second."""
+    redis_client.config_set("hz", 1)
+    with run(redis_url, "--concurrency", "1").ready():
+        queue.add("echo", "x").wait(timeout="5s")
+        late_ms = []
+        for _ in range(3):
+            job = queue.add("echo", "y", delay="200ms")
+            job.wait(timeout="5s")
+            found = queue.get_job(job.id)
+            late_ms.append(found.processed_on_ms - found.timestamp_ms - 200)
+    redis_client.config_set("hz", 10)
+
+    assert min(late_ms) < 400, late_ms
+
+
 def test_failures_are_retried_with_backoff_and_then_final(redis_url, queue):
     job = queue.add("fail", {"message": "no luck"}, attempts=3, backoff=Backoff.fixed("100ms"))
 

@@ -9,6 +9,7 @@ keep: whatever Redis answers, the waiting goes on; without it there is no pollin
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from toril.errors import TorilError
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from toril.runtime.claim import Claimed
     from toril.runtime.store import Store
 
-MIN_BLOCK_MS = 2
-"""Shortest wait on the marker; given: Redis before 7.0.8 rounds less down to `for ever`."""
+MIN_PAUSE_MS = 2
+"""Shortest pause before a delayed job is looked for; chosen: no clock is early by more."""
 
 FIRST_PAUSE_S = 0.05
 """After a wait that failed, doubled up to the poll; chosen: a full server must not be hammered."""
@@ -53,7 +54,7 @@ class Intake:
         on_error: Callable[[TorilError], None],
     ) -> None:
         self._store = store
-        self._poll_s = self._block_s = poll_ms / 1000
+        self._poll_s = poll_ms / 1000
         self._is_able = is_able
         self._has_room = has_room
         self._wake = wake
@@ -63,6 +64,7 @@ class Intake:
         self._is_limited = False
         self._failures = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._due: asyncio.TimerHandle | None = None
         self._hungry = asyncio.Event()
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -105,14 +107,24 @@ class Intake:
         """Plan the next claim by what the last one told; its jobs have been started."""
         self._look = self._look or claimed.more
         self.answered_s = asyncio.get_running_loop().time()
-        self._block_s = self._poll_s
-        if claimed.next_delayed_in_ms is not None:
-            due_s = max(claimed.next_delayed_in_ms, MIN_BLOCK_MS) / 1000
-            self._block_s = min(self._block_s, due_s)
+        self._plan_delayed(claimed.next_delayed_in_ms)
         self._is_limited = bool(claimed.limit_ttl_ms)
         if self._is_limited:
             self._pause(min(claimed.limit_ttl_ms / 1000, self._poll_s))
         self._answered.set()
+
+    def _plan_delayed(self, due_in_ms: int | None) -> None:
+        """Look again when the next delayed job is due.
+
+        By a timer of our own: Redis looks at the time of a blocked client ten times a second only,
+        by which every delayed job and every retry would start up to 100 ms late.
+        """
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        due_s = math.inf if due_in_ms is None else max(due_in_ms, MIN_PAUSE_MS) / 1000
+        if due_s < 2 * self._poll_s:  # Else the wait is over long before, and a claim made.
+            self._due = asyncio.get_running_loop().call_later(due_s, self.look)
 
     def failed(self) -> None:
         """The claim ended in an error: leave it for a while."""
@@ -162,8 +174,9 @@ class Intake:
 
     async def close(self, timeout_s: float = 1.0) -> None:
         """End the wait under way, giving back what it takes; the worker is not able any more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._due):
+            if timer is not None:
+                timer.cancel()
         await self.leave_if_full()
         try:
             async with asyncio.timeout(timeout_s):
@@ -172,7 +185,7 @@ class Intake:
             return
 
     async def _wait_once(self) -> None:
-        marker = await self._store.wait_marker(self._block_s)
+        marker = await self._store.wait_marker(self._poll_s)
         if marker is None:
             return
         # A claim under way may take the last free child, and may have set this very marker.
