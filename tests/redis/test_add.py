@@ -9,7 +9,8 @@ import redis
 
 from tests.support.keyspace import snapshot, unchanged_keyspace
 from toril.runtime.adding import RequestKey, add_calls
-from toril.runtime.newjob import NewJob, prepare
+from toril.runtime.newjob import NewJob
+from toril.runtime.preparing import prepare
 from toril.runtime.scripts import script
 
 BASE = "bull:mail:"
@@ -133,6 +134,37 @@ def test_while_gated_the_base_marker_is_withheld_and_the_delay_marker_is_not(
     assert marker(redis_client) == {b"1": NOW_MS + 1000}
 
 
+def test_the_delay_marker_is_left_to_those_who_add_delayed_jobs(add, redis_client):
+    """As in BullMQ: nobody else's adding brings a marker back that a worker has taken."""
+    add(NewJob("a", delay="1s", job_id="x"))
+    redis_client.delete(BASE + "marker")
+    add(NewJob("b", priority=1), NewJob("c", delay="1s", job_id="x"))
+    assert marker(redis_client) == {b"0": 0}
+
+
+def test_a_duplicate_wakes_nobody(add, redis_client):
+    add(NewJob("a", job_id="x"))
+    redis_client.delete(BASE + "marker")
+    add(NewJob("b", job_id="x"))
+    assert marker(redis_client) == {}
+
+
+def test_jobs_of_all_kinds_in_one_call_stand_as_if_added_one_by_one(add, redis_client):
+    kinds = [{}, {"lifo": True}, {"priority": 2}, {"delay": "1s"}, {"job_id": "x"}, {"lifo": True}]
+    jobs = [NewJob("n", **options) for options in kinds]
+    added = add(*jobs)
+    together = standing(redis_client)
+    redis_client.flushall()
+    assert [add(job)[0] for job in jobs] == added
+    assert standing(redis_client) == together
+
+
+def standing(client):
+    """What is in Redis but for the last answer and the ids of events, which are times."""
+    found = {name: one for name, one in snapshot(client).items() if "toril:last" not in name}
+    return {**found, BASE + "events": events(client)}
+
+
 def test_a_custom_id_counts_and_a_second_one_changes_nothing_else(add, redis_client):
     add(NewJob("a", 1, job_id="x"))
     before = job_hash(redis_client, "x")
@@ -172,8 +204,7 @@ def test_the_same_call_again_writes_nothing_and_answers_the_same(add, redis_clie
 def test_the_next_batch_of_the_same_caller_is_new_and_forgets_the_last(add, redis_client):
     add(NewJob("a"))
     assert add(NewJob("a"))[0].id == "2"
-    memory = redis_client.hgetall(BASE + "toril:last:nonce")
-    assert (memory.keys(), memory[b"batch"]) == ({b"batch", b"call:0"}, b"2")
+    assert redis_client.get(BASE + "toril:last:nonce").startswith(b"2 ")
     assert 0 < redis_client.pttl(BASE + "toril:last:nonce") <= 300_000
 
 
@@ -200,7 +231,7 @@ def test_a_key_of_another_type_is_refused_before_anything_is_written(add, redis_
 def test_a_counter_that_is_no_integer_is_refused(add, redis_client, name):
     redis_client.set(BASE + name, "many")
     with unchanged_keyspace(redis_client), pytest.raises(redis.ResponseError, match="no integer"):
-        add(NewJob("a"))
+        add(NewJob("a"), NewJob("b", priority=1))
 
 
 @pytest.mark.parametrize("job_id", ["2", "x"])

@@ -13,8 +13,9 @@ from tests.support.lane import RAISED, RETURNED, Lane
 from toril.errors import InvalidOption
 from toril.runtime.adding import Added
 from toril.runtime.asking import cancel_job
-from toril.runtime.newjob import NewJob, prepare
+from toril.runtime.newjob import NewJob
 from toril.runtime.options import KeepRule
+from toril.runtime.preparing import prepare
 from toril.runtime.retry import Complete, Fail, Retry
 from toril.runtime.ties import Deduplication, Parent
 

@@ -20,8 +20,9 @@ from toril.errors import InvalidInput, InvalidOption, ParentGone, ParentTaken
 from toril.runtime.administering import Cleaning, clean_queue, drain_queue, obliterate_queue
 from toril.runtime.asking import Cancellation, cancel_job
 from toril.runtime.changing import remove_job
-from toril.runtime.newjob import NewJob, prepare
+from toril.runtime.newjob import NewJob
 from toril.runtime.options import KeepRule
+from toril.runtime.preparing import prepare
 from toril.runtime.retry import Complete, Fail, Retry, WaitForChildren
 from toril.runtime.settling import Settled
 from toril.runtime.ties import CHILD_FLAGS, Parent

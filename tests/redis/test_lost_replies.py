@@ -37,6 +37,7 @@ from toril.runtime.retry import (
 from toril.runtime.scripts import script, script_names
 from toril.runtime.settling import Settled
 from toril.runtime.store import Ending, Store
+from toril.runtime.ties import Parent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -104,7 +105,7 @@ class Line:
         await self.queue._driver.run(beat_all(records, "0" * 32, LOCK_MS))
 
     async def add_many(self) -> None:
-        await self.queue.add_bulk([NewJob("n", {"i": i}) for i in range(30)])
+        await self.queue.add_bulk([NewJob("n", {"i": i}) for i in range(120)])
 
 
 def on_job(
@@ -132,6 +133,10 @@ CASES: dict[str, tuple[str, Callable[[Line], Awaitable[Any]]]] = {
     "log": ("add_log", on_job(changing.log, "b", "line")),
     "queue adds": ("add", lambda line: line.queue.add("n", {"x": 1}, job_id="x")),
     "queue adds in bulk": ("add", Line.add_many),
+    "queue adds a child": (
+        "add_tied",
+        lambda line: line.queue.add("n", {"x": 1}, parent=Parent("p", line.queue._base[:-1])),
+    ),
     "job adds": ("add", lambda line: line.store.add("n", b"1", {"delay": "60s"})),
     "answer": ("answer_stack", Line.answer),
     "beat": ("beat", Line.beat),

@@ -13,7 +13,8 @@ from toril.call import Outcome, Verdict
 from toril.runtime.adding import RequestKey, add_calls
 from toril.runtime.claim import Claim, Claimed, ClaimRequest
 from toril.runtime.claiming import claim_jobs
-from toril.runtime.newjob import NewJob, prepare
+from toril.runtime.newjob import NewJob
+from toril.runtime.preparing import prepare
 from toril.runtime.scripts import script
 from toril.runtime.settling import Ending, Settled, settle
 

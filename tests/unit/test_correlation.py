@@ -8,8 +8,9 @@ import pytest
 
 from toril.correlation import MAX_CHARS, of_job, of_producer
 from toril.errors import InvalidOption
-from toril.runtime.newjob import NewJob, prepare
+from toril.runtime.newjob import NewJob
 from toril.runtime.options import parse_opts
+from toril.runtime.preparing import prepare
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CARRIER = json.dumps({"traceparent": f"00-{TRACE}-b7ad6b7169203331-01", "tracestate": ""})
@@ -43,11 +44,11 @@ def test_one_is_made_where_there_is_none():
 
 def test_what_is_made_can_be_handed_on_however_long_the_id_is():
     made = of_job("images", "7" * 4096)
-    assert prepare(NewJob("n", correlation_id=made)).opts
+    assert prepare(NewJob("n", correlation_id=made)).options.text
 
 
 def test_it_is_stored_under_the_name_that_workers_read():
-    opts = prepare(NewJob("n", correlation_id="order-7")).opts
+    opts = prepare(NewJob("n", correlation_id="order-7")).options.text
     assert json.loads(opts) == {"attempts": 0, "correlationId": "order-7"}
     assert parse_opts(opts).correlation_id == "order-7"
 

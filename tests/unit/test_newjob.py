@@ -15,19 +15,22 @@ from toril.errors import (
     InvalidJobId,
     InvalidOption,
 )
-from toril.runtime.newjob import MAX_PRIORITY, MAX_TIME_MS, NewJob, prepare, with_defaults
+from toril.runtime.newjob import MAX_PRIORITY, NewJob
+from toril.runtime.numbers import MAX_TIME_MS
 from toril.runtime.options import Backoff, KeepRule
+from toril.runtime.preparing import OptionsInUse, prepare
 
 
 def stored_opts(**options):
-    return json.loads(prepare(NewJob("name", **options)).opts)
+    return json.loads(prepare(NewJob("name", **options)).options.text)
 
 
 def test_a_plain_job_has_only_attempts_in_its_options():
     prepared = prepare(NewJob("name", {"ä": [1, 1.5, None, True]}))
-    assert json.loads(prepared.opts) == {"attempts": 0}
+    assert json.loads(prepared.options.text) == {"attempts": 0}
     assert prepared.data == '{"ä":[1,1.5,null,true]}'.encode()
-    assert (prepared.custom_id, prepared.timestamp, prepared.delay_ms) == ("", "", 0)
+    options = prepared.options
+    assert (options.custom_id, options.timestamp, options.delay_ms) == ("", "", 0)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +186,24 @@ def test_no_data_is_an_empty_object():
 
 
 def test_defaults_fill_only_what_a_job_leaves_open():
-    job = NewJob("name", lifo=False, attempts=2)
-    filled = with_defaults(job, {"lifo": True, "attempts": 5, "priority": 3})
-    assert (filled.lifo, filled.attempts, filled.priority) == (False, 2, 3)
+    options = OptionsInUse({"lifo": True, "attempts": 5, "priority": 3})
+    filled = options.of(NewJob("name", lifo=False, attempts=2))
+    assert json.loads(filled.text) == {"lifo": False, "attempts": 2, "priority": 3}
+
+
+def test_options_that_jobs_have_in_common_are_prepared_once():
+    options = OptionsInUse({"attempts": 2})
+    first = options.of(NewJob("a", priority=7))
+    assert options.of(NewJob("b", priority=7)) is first
+    assert json.loads(options.of(NewJob("c")).text) == {"attempts": 2}
+
+
+def test_options_that_are_equal_but_not_the_same_are_checked_again():
+    """1 equals True, which is no number of attempts."""
+    options = OptionsInUse({})
+    options.of(NewJob("a", attempts=1))
+    with pytest.raises(InvalidOption, match="attempts is True"):
+        options.of(NewJob("b", attempts=True))
 
 
 def test_data_over_the_jobs_own_limit_is_refused_by_its_bytes():

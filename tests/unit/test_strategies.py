@@ -10,7 +10,7 @@ import pytest
 from toril import Backoff, NewJob
 from toril.errors import ProcessorImportError
 from toril.runtime.followup import prepare_follow_up
-from toril.runtime.newjob import prepare
+from toril.runtime.preparing import prepare
 from toril.sandbox.asking import add_request
 from toril.sandbox.job import SandboxedJob
 from toril.sandbox.strategies import Advice, ask, resolve
@@ -168,4 +168,4 @@ def test_a_running_jobs_job_may_name_a_strategy():
     given = Backoff.named("mine", "1s")
     asked = json.loads(add_request("n", {}, {"backoff": given}))["payload"]
     followed = prepare_follow_up(asked["name"], b"{}", asked["options"])
-    assert followed.opts == prepare(NewJob("n", backoff=given)).opts
+    assert followed.options.text == prepare(NewJob("n", backoff=given)).options.text

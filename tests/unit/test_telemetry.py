@@ -8,7 +8,7 @@ import pytest
 
 from toril import InvalidInput, NewJob, Telemetry
 from toril.runtime.followup import prepare_follow_up
-from toril.runtime.newjob import prepare
+from toril.runtime.preparing import prepare
 from toril.sandbox.asking import add_request
 
 
@@ -40,7 +40,7 @@ def test_whatever_stands_in_the_options_is_read(opts, expected):
     ],
 )
 def test_what_is_given_is_stored_in_bullmqs_names(given, stored):
-    opts = json.loads(prepare(NewJob("n", telemetry=given)).opts)
+    opts = json.loads(prepare(NewJob("n", telemetry=given)).options.text)
     assert {name: opts[name] for name in opts if name in {"tm", "omc"}} == stored
 
 
@@ -56,7 +56,7 @@ def test_what_cannot_be_telemetry_is_refused(given):
 def test_a_running_jobs_job_is_stored_as_a_producers(given):
     asked = json.loads(add_request("n", {}, {"telemetry": given}))["payload"]
     followed = prepare_follow_up(asked["name"], b"{}", asked["options"])
-    assert followed.opts == prepare(NewJob("n", telemetry=given)).opts
+    assert followed.options.text == prepare(NewJob("n", telemetry=given)).options.text
 
 
 def test_only_what_may_be_handed_on_is():

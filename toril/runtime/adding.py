@@ -1,8 +1,8 @@
 """Adding jobs: the commands, and what their answers mean; pure.
 
-Jobs go in calls of a few and batches of many calls. Each call carries a request key (nonce of the
-caller, number of its batch, number in the batch), so that a call whose reply was lost is sent
-again and answered from memory. A change must keep: no call is ever executed twice.
+Jobs go in calls of some and batches of many calls. Each call carries a request (nonce of the caller
+with its number in the batch, and the batch), so that a call whose reply was lost is sent again and
+answered from memory. A change must keep: no call is ever executed twice.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import uuid
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from toril import __version__
@@ -20,12 +21,12 @@ from toril.runtime.command import REAL_TIME, Command
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from toril.runtime.newjob import PreparedJob
+    from toril.runtime.preparing import PreparedJob, StoredOptions
 
-JOBS_PER_CALL = 25
-"""Jobs in one EVALSHA; chosen: Redis serves others in between, every half millisecond."""
+JOBS_PER_CALL = 100
+"""Jobs in one EVALSHA; chosen: Redis serves others in between, every millisecond."""
 
-JOBS_PER_BATCH = 500
+JOBS_PER_BATCH = 1000
 """Jobs in one pipeline; chosen: round trips no longer count, what is lost with one is little."""
 
 BYTES_PER_CALL = 1024 * 1024
@@ -129,12 +130,36 @@ def add_calls(
 def _command(
     base: str, jobs: Sequence[PreparedJob], key: RequestKey, number: int, version: str
 ) -> Command[list[Added | TorilError]]:
-    fields = [field for job in jobs for field in job.as_args()]
-    head = (REAL_TIME, key.nonce, key.batch, number, version)
-    return Command("add", (base,), (*head, *fields), _parse_added)
+    """One call. Options that jobs share are sent once, which halves its arguments."""
+    numbers: dict[int, int] = {}
+    options: list[StoredOptions] = []
+    fields: list[str | bytes | int] = []
+    for job in jobs:
+        place = numbers.get(id(job.options))
+        if place is None:
+            options.append(job.options)
+            place = numbers[id(job.options)] = len(options)
+        fields += job.options.custom_id, job.name, job.data, place
+    nonce = f"{key.nonce}.{number}" if number else key.nonce
+    head = (REAL_TIME, nonce, key.batch, version, len(options))
+    args = (*head, *(arg for one in options for arg in one.as_args()), *fields)
+    if any(one.is_tied for one in options):
+        return Command("add_tied", (base,), args, _parse_tied)
+    return Command("add", (base,), args, partial(_parse_plain, jobs))
 
 
-def _parse_added(reply: Any) -> list[Added | TorilError]:
+def _parse_plain(jobs: Sequence[PreparedJob], reply: Any) -> list[Added | TorilError]:
+    now_ms, first, *duplicates = map(int, reply.split())
+    ends: list[Added | TorilError] = [
+        Added(job.options.custom_id or str(number), False, now_ms)
+        for number, job in enumerate(jobs, first)
+    ]
+    for place in duplicates:
+        ends[place - 1] = Added(jobs[place - 1].options.custom_id, True, now_ms)
+    return ends
+
+
+def _parse_tied(reply: Any) -> list[Added | TorilError]:
     now_ms, *rest = reply
     pairs = zip(rest[::2], rest[1::2], strict=True)
     return [_added(job_id.decode(), word, int(now_ms)) for job_id, word in pairs]

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from toril.errors import InvalidJobData, InvalidOption
-from toril.runtime.newjob import AddOptions, NewJob, PreparedJob, prepare
+from toril.runtime.newjob import AddOptions, NewJob
 from toril.runtime.options import BUILT_IN, DEFAULT_TRIM_LIMIT, KEEP_ALL, Backoff, KeepRule
+from toril.runtime.preparing import PreparedJob, prepare
 from toril.runtime.ties import CHILD_FLAGS, Deduplication
 from toril.telemetry import Telemetry
 

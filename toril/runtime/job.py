@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from toril.runtime import changing, children, deduplicating, dependencies, listing
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 DEFAULT_WAIT = "30s"
 """How long `wait` waits unless told; chosen: what most callers of a web service bear."""
+
+
+_values = attrgetter(*(one.name for one in fields(JobRecord)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,3 @@ class AsyncJob(JobRecord):
     remove_child_dependency = on_async_job(dependencies.remove_child_dependency)
     remove_unprocessed_children = on_async_job(dependencies.remove_unprocessed_children)
     remove_deduplication_key = on_async_job(deduplicating.remove_own_deduplication_key)
-
-
-def _values(record: JobRecord) -> tuple[Any, ...]:
-    return tuple(getattr(record, one.name) for one in fields(record))

@@ -5,8 +5,11 @@ The two queues only run these programs; nothing that decides lives in them.
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from toril.call import MAX_DATA_BYTES
 from toril.errors import BulkAddFailed, InvalidInput, InvalidOption, TorilError
@@ -14,13 +17,20 @@ from toril.runtime import adding, asking, reading
 from toril.runtime.dialog import Program, call, call_all
 from toril.runtime.keys import DEFAULT_PREFIX, is_job_id, key_base
 from toril.runtime.limiter import RateLimit, remove_limit, set_limit
-from toril.runtime.newjob import JobDefaults, NewJob, PreparedJob, prepare, with_defaults
-from toril.runtime.reading import JobRecord
+from toril.runtime.newjob import JobDefaults, NewJob
+from toril.runtime.preparing import OptionsInUse, PreparedJob, prepare
 from toril.units import duration_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import timedelta
+
+    from toril.runtime.reading import JobRecord
+
+
+R = TypeVar("R")
+Made = Callable[..., R]
+"""Makes what stands for an added job of the first fields of a `JobRecord`, such as `JobRecord`."""
 
 
 class Producer:
@@ -48,14 +58,15 @@ class Producer:
                 f"max_data_bytes is {max_data_bytes!r}; expected 1 to {MAX_DATA_BYTES}, "
                 "which workers take"
             )
-        self._defaults: JobDefaults = defaults or {}
+        given: JobDefaults = defaults or {}
+        NewJob("defaults", **given)
+        self._options = OptionsInUse(given.copy())
         self._max_data_bytes = max_data_bytes
         self._keys = adding.RequestKeys()
         self._version = adding.VERSION
-        prepare(NewJob("defaults", 0, **self._defaults))
 
-    def add(self, job: NewJob) -> Program[JobRecord]:
-        """Add one job.
+    def add(self, job: NewJob, make: Made[R]) -> Program[R]:
+        """Add one job, and make what stands for it.
 
         Raises:
             InvalidInput: nothing was written.
@@ -64,7 +75,7 @@ class Producer:
             RedisRefused: it was not added.
         """
         prepared = self._prepared(job)
-        return _record(job, prepared, (yield from self.add_prepared(prepared)))
+        return _made(make, prepared, job.data, (yield from self.add_prepared(prepared)))
 
     def add_prepared(self, prepared: PreparedJob) -> Program[adding.Added]:
         """Add one job that was checked.
@@ -83,26 +94,26 @@ class Producer:
             raise added
         return added
 
-    def add_bulk(self, jobs: Iterable[NewJob]) -> Program[list[JobRecord]]:
-        """Add many jobs; all are checked before the first is written.
+    def add_bulk(self, jobs: Iterable[NewJob], make: Made[R]) -> Program[list[R]]:
+        """Add many jobs, and make what stands for them; all are checked before one is written.
 
         Raises:
             InvalidInput: nothing was written; a note says which index.
             BulkAddFailed: some were not added.
         """
-        wanted = list(jobs)
-        prepared = [self._prepared_at(index, job) for index, job in enumerate(wanted)]
-        added: dict[int, adding.Added] = {}
-        failed: dict[int, Exception] = {}
+        data: list[Any] = []
+        prepared: list[PreparedJob] = []
+        for index, job in enumerate(jobs):
+            prepared.append(self._prepared_at(index, job))
+            data.append(job.data)
+        ends: list[adding.Added | Exception] = []
         for batch in adding.batches(prepared):
             try:
-                yield from self._add_batch(prepared, batch, added, failed)
+                ends += yield from self._add_batch(prepared, batch)
             except TorilError as error:
-                failed |= dict.fromkeys(range(batch.start, len(wanted)), error)
+                ends += [error] * (len(prepared) - batch.start)
                 break
-        if failed:
-            raise BulkAddFailed({index: one.id for index, one in added.items()}, failed)
-        return [_record(wanted[index], prepared[index], added[index]) for index in sorted(added)]
+        return list(map(partial(_made, make), prepared, data, _all_added(ends)))
 
     def get_job(self, job_id: str) -> Program[JobRecord | None]:
         """A job as it is now."""
@@ -142,29 +153,20 @@ class Producer:
         yield from call(remove_limit(self.base))
 
     def _add_batch(
-        self,
-        prepared: Sequence[PreparedJob],
-        batch: range,
-        added: dict[int, adding.Added],
-        failed: dict[int, Exception],
-    ) -> Program[None]:
+        self, prepared: Sequence[PreparedJob], batch: range
+    ) -> Program[list[adding.Added | Exception]]:
         key = self._keys.take()
         calls = adding.add_calls(self.base, prepared, batch, key, version=self._version)
         results = yield from call_all([one.command for one in calls])
         self._keys.give_back(key)
         self._version = ""
+        ends: list[adding.Added | Exception] = []
         for one, result in zip(calls, results, strict=True):
-            if isinstance(result, Exception):
-                failed |= dict.fromkeys(one.indexes, result)
-                continue
-            for index, end in zip(one.indexes, result, strict=True):
-                if isinstance(end, TorilError):
-                    failed[index] = end
-                else:
-                    added[index] = end
+            ends += [result] * len(one.indexes) if isinstance(result, Exception) else result
+        return ends
 
     def _prepared(self, job: NewJob) -> PreparedJob:
-        return prepare(with_defaults(job, self._defaults), max_data_bytes=self._max_data_bytes)
+        return prepare(job, options=self._options.of(job), max_data_bytes=self._max_data_bytes)
 
     def _prepared_at(self, index: int, job: NewJob) -> PreparedJob:
         if not isinstance(job, NewJob):
@@ -179,14 +181,25 @@ class Producer:
             raise
 
 
-def _record(job: NewJob, prepared: PreparedJob, added: adding.Added) -> JobRecord:
-    data: Any = {} if job.data is None else job.data
-    return JobRecord(
+_decoded = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def _all_added(ends: Sequence[adding.Added | Exception]) -> list[adding.Added]:
+    added = {at: end for at, end in enumerate(ends) if isinstance(end, adding.Added)}
+    if len(added) < len(ends):
+        failed = {at: end for at, end in enumerate(ends) if isinstance(end, Exception)}
+        raise BulkAddFailed({at: one.id for at, one in added.items()}, failed)
+    return list(added.values())
+
+
+def _made(make: Made[R], prepared: PreparedJob, data: Any, added: adding.Added) -> R:
+    options = prepared.options
+    return make(
         added.id,
-        job.name,
-        data,
-        json.loads(prepared.opts),
-        timestamp_ms=int(prepared.timestamp or added.now_ms),
-        delay_ms=prepared.delay_ms,
-        priority=prepared.priority,
+        prepared.name,
+        {} if data is None else data,
+        _decoded(options.text),
+        int(options.timestamp or added.now_ms),
+        options.delay_ms,
+        options.priority,
     )

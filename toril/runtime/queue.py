@@ -7,6 +7,7 @@ stand as methods below); nothing is decided here.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from toril.call import MAX_DATA_BYTES
@@ -74,6 +75,7 @@ class Queue:
         self._base = self._producer.base
         self._server = server_name(url)
         self._driver = BlockingDriver(url)
+        self._made = partial(Job, _driver=self._driver, _base=self._base)
 
     def add(self, name: str, data: Any = None, **options: Unpack[AddOptions]) -> Job:
         """Add a job; options as in `NewJob`.
@@ -85,7 +87,7 @@ class Queue:
             RedisUnavailable: it is not known to be added.
             RedisRefused: it was not added.
         """
-        return self._job(self._driver.run(self._producer.add(NewJob(name, data, **options))))
+        return self._driver.run(self._producer.add(NewJob(name, data, **options), self._made))
 
     def add_bulk(self, jobs: Iterable[NewJob]) -> list[Job]:
         """Add many jobs in few round trips; all are checked before the first is written.
@@ -94,7 +96,7 @@ class Queue:
             InvalidInput: nothing was written.
             BulkAddFailed: some were not added; it says which.
         """
-        return [self._job(record) for record in self._driver.run(self._producer.add_bulk(jobs))]
+        return self._driver.run(self._producer.add_bulk(jobs, self._made))
 
     def get_job(self, job_id: str) -> Job | None:
         """A job as it is now, or None."""
@@ -259,15 +261,16 @@ class AsyncQueue:
         self._base = self._producer.base
         self._server = server_name(url)
         self._driver = AsyncDriver(url)
+        self._made = partial(AsyncJob, _driver=self._driver, _base=self._base)
 
     async def add(self, name: str, data: Any = None, **options: Unpack[AddOptions]) -> AsyncJob:
         """Add a job; see `Queue.add`."""
-        return self._job(await self._driver.run(self._producer.add(NewJob(name, data, **options))))
+        new = NewJob(name, data, **options)
+        return await self._driver.run(self._producer.add(new, self._made))
 
     async def add_bulk(self, jobs: Iterable[NewJob]) -> list[AsyncJob]:
         """Add many jobs in few round trips; see `Queue.add_bulk`."""
-        records = await self._driver.run(self._producer.add_bulk(jobs))
-        return [self._job(record) for record in records]
+        return await self._driver.run(self._producer.add_bulk(jobs, self._made))
 
     async def get_job(self, job_id: str) -> AsyncJob | None:
         """A job as it is now, or None."""

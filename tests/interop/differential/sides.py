@@ -32,6 +32,7 @@ from toril.runtime.drivers import BlockingDriver
 from toril.runtime.newjob import NewJob
 from toril.runtime.options import KEEP_ALL, Backoff, KeepRule
 from toril.runtime.producing import Producer
+from toril.runtime.reading import JobRecord
 from toril.runtime.retry import Policy, decide, unrun
 from toril.runtime.settling import Ending, Said, Settled, settle, store_report
 from toril.runtime.ties import Deduplication, Parent
@@ -131,9 +132,9 @@ class TorilSide:
         producer = Producer(queue)
         new = [NewJob(one["name"], one["data"], **_options(one["opts"])) for one in jobs]
         if len(new) == 1:
-            return [self._driver.run(producer.add(new[0])).id]
+            return [self._driver.run(producer.add(new[0], JobRecord)).id]
         try:
-            return [job.id for job in self._driver.run(producer.add_bulk(new))]
+            return [job.id for job in self._driver.run(producer.add_bulk(new, JobRecord))]
         except BulkAddFailed as error:
             raise next(iter(error.failed.values())) from error
 

@@ -1,100 +1,99 @@
 #!lua
--- Adds jobs: runnable, last in first out, prioritized or delayed; alone or as children of a job that
--- is there. A key of the wrong type refuses all of them, a parent only its own child.
+-- Adds jobs without ties: runnable, last in first out, prioritized or delayed. `add_tied.lua` adds
+-- those with a parent or a deduplication id; it could add these, at three times the cost: here what
+-- concerns the queue and not one job (settings, marker, counter, trimming) is done once per call.
+-- A key of the wrong type refuses the whole call.
 --
 -- KEYS[1]  base
--- ARGV     now_ms, nonce of the caller, number of its batch, number of this call in the batch,
---          value for meta `version` ('' = leave it), then eleven for each job: custom id or '',
---          name, data JSON, opts JSON, timestamp_ms ('' = now), delay_ms, priority, 'lifo' or '',
---          deduplication JSON or '', full key of its parent or '', parent JSON or ''
--- Returns  {now_ms, id, word, id, word...} in the order of the jobs; word: added | duplicated |
---          deduplicated (the id is of the job that stands for it) | parent-gone |
---          parent-taken (a job of this id has another parent, that is there); the last two change
---          nothing, and their id is the parent's key.
---          The same call again (its reply was lost) gets the first one's answer, writes nothing.
--- Events   added, then waiting or delayed; duplicated; deduplicated, with a delayed owner that is
---          replaced: removed; of a parent whose child had completed: waiting or delayed
--- BullMQ layout: add standard, prioritized and delayed jobs, duplicate ids, deduplication, markers
+-- ARGV     now_ms, nonce of the caller, name of the request (lib/once.lua), value for meta `version`
+--          ('' = leave it), options (lib/options.lua); then for each job custom id or '', name, data
+--          JSON, which of the options (from 1)
+-- Returns  text: now_ms, number of the first job, and the places of duplicates in the call (from 1).
+--          Each job uses up a number, which is its id if it has no other.
+--          The same request again (its reply was lost) gets the first one's answer, writes nothing.
+-- Events   added, then waiting or delayed; duplicated
+-- BullMQ layout: add standard, prioritized and delayed jobs, duplicate ids, markers
 --
--- include lib/clock.lua
--- include lib/dedup.lua
--- include lib/attach.lua
-local REMEMBER_MS = 300000
-local FIRST_JOB, JOB_WIDTH = 6, 11
+-- include lib/once.lua
+-- include lib/options.lua
+-- include lib/shape.lua
+-- include lib/type.lua
+-- include lib/enqueue.lua
+local FIRST_OPTION, JOB_WIDTH = 5, 4
 
-local base, version = KEYS[1], ARGV[5]
-local memory, batch, call = base .. 'toril:last:' .. ARGV[2], ARGV[3], 'call:' .. ARGV[4]
-
-local remembered = redis.call('HMGET', memory, 'batch', call)
-if remembered[1] == batch and remembered[2] then
-  return cmsgpack.unpack(remembered[2])
-end
-
-local counter = check_insert(base)
-for at = FIRST_JOB, #ARGV, JOB_WIDTH do
-  counter = counter + 1
-  check_type(base .. (ARGV[at] ~= '' and ARGV[at] or int(counter)), 'hash', 'job')
-  check_ties(base, ARGV[at + 8], ARGV[at + 9])
+local base, version = KEYS[1], ARGV[4]
+local remembered = remembered_reply(base, ARGV[2], ARGV[3])
+if remembered then
+  return remembered
 end
 
 local now_ms = clock(ARGV[1])
-
-local function add(custom_id, job)
-  local is_there = custom_id ~= '' and redis.call('EXISTS', base .. custom_id) == 1
-  if job.parent_key and redis.call('EXISTS', job.parent_key) == 0 then
-    return job.parent_key, 'parent-gone'
-  elseif job.parent_key and is_there and not is_free_for(base, custom_id, job.parent_key) then
-    return redis.call('HGET', base .. custom_id, 'parentKey'), 'parent-taken'
-  end
-  local id = int(redis.call('INCR', base .. 'id'))
-  max_events(base)
-  id = custom_id ~= '' and custom_id or id
-  if is_there then
-    if job.parent_key then
-      attach(base, id, job, now_ms)
-    end
-    emit_trimmed(base, 'duplicated', 'jobId', id)
-    return id, 'duplicated'
-  end
-  local owner = job.dedup and deduplicate(base, id, job)
-  if owner then
-    return owner, 'deduplicated'
-  end
-  insert_job(base, id, job)
-  if job.parent_key then
-    note_child(parent_of(job.parent_key, job.parent))
-  end
-  return id, 'added'
+local options, first_job = options_at(FIRST_OPTION, now_ms)
+check_shape(base, 'id', 'wait', 'active', 'marker', 'events', 'meta')
+local is_plain = true
+for _, how in ipairs(options) do
+  is_plain = is_plain and how.delay == '0' and how.priority == '0'
+end
+if not is_plain then
+  check_shape(base, 'prioritized', 'delayed', 'pc')
 end
 
-local function job_from_args(_, name, data, opts, at, delay, priority, lifo, dedup, parent_key, told)
-  local job = {
-    name = name, data = data, opts = opts, at_ms = tonumber(at) or now_ms,
-    delay_ms = tonumber(delay), priority = tonumber(priority), is_lifo = lifo == 'lifo',
-  }
-  if dedup ~= '' then
-    job.dedup = cjson.decode(dedup)
-    job.dedup_id = job.dedup.id
+local jobs = (#ARGV - first_job + 1) / JOB_WIDTH
+local first = tonumber(redis.call('GET', base .. 'id') or '0') + 1
+local keys = {}
+for n = 1, jobs do
+  local custom_id = ARGV[first_job + JOB_WIDTH * (n - 1)]
+  keys[n] = base .. (custom_id ~= '' and custom_id or int(first + n - 1))
+end
+local taken = jobs_among(keys)
+local reply, heads, marks = int(now_ms) .. ' ' .. int(first), {}, {}
+
+local function place(id, how)
+  if how.delay ~= '0' then
+    local due_ms = tonumber(how.timestamp) + tonumber(how.delay)
+    redis.call('ZADD', base .. 'delayed', int(delayed_score(base, due_ms)), id)
+    marks.is_delayed = true
+    return emit(base, 'delayed', 'jobId', id, 'delay', int(due_ms))
+  elseif how.priority ~= '0' then
+    put_prioritized(base, tonumber(how.priority), id)
+  elseif how.is_lifo then
+    redis.call('RPUSH', base .. 'wait', id)
+  else
+    heads[#heads + 1] = id
   end
-  if parent_key ~= '' then
-    job.parent_key, job.parent = parent_key, told
-    job.dependencies_key = parent_key .. ':dependencies'
-  end
-  return job
+  marks.is_runnable = true
+  emit(base, 'waiting', 'jobId', id)
 end
 
+redis.call('INCRBY', base .. 'id', jobs)
 if version ~= '' then
   redis.call('HSET', base .. 'meta', 'version', version)
 end
-local reply = {int(now_ms)}
-for at = FIRST_JOB, #ARGV, JOB_WIDTH do
-  local id, word = add(ARGV[at], job_from_args(unpack(ARGV, at, at + JOB_WIDTH - 1)))
-  reply[#reply + 1], reply[#reply + 2] = id, word
+for n, key in ipairs(keys) do
+  local at = first_job + JOB_WIDTH * (n - 1)
+  local custom_id, name, data, number = unpack(ARGV, at, at + JOB_WIDTH - 1)
+  local id, how = key:sub(#base + 1), options[tonumber(number)]
+  if custom_id ~= '' and taken[key] then
+    emit(base, 'duplicated', 'jobId', id)
+    reply = reply .. ' ' .. n
+  else
+    taken[key] = true
+    redis.call(
+      'HSET', key, 'name', name, 'data', data, 'opts', how.opts, 'timestamp', how.timestamp,
+      'delay', how.delay, 'priority', how.priority
+    )
+    emit(base, 'added', 'jobId', id, 'name', name)
+    place(id, how)
+  end
 end
-
-if remembered[1] ~= batch then
-  redis.call('DEL', memory)
+trim_events(base)
+if #heads > 0 then
+  redis.call('LPUSH', base .. 'wait', unpack(heads))
 end
-redis.call('HSET', memory, 'batch', batch, call, cmsgpack.pack(reply))
-redis.call('PEXPIRE', memory, REMEMBER_MS)
-return reply
+if marks.is_delayed then
+  delay_mark(base)
+end
+if marks.is_runnable then
+  base_mark(base)
+end
+return remember_reply(base, ARGV[2], ARGV[3], reply)

@@ -1,14 +1,8 @@
 -- include lib/clock.lua
 -- include lib/flow.lua
+-- include lib/type.lua
 -- A job that is added as the child of a parent that is there, or with a deduplication id: what must
 -- be so before the first write, and what becomes of a job that is there already.
-
-local function check_type(key, expected, what)
-  local kind = redis.call('TYPE', key).ok
-  if kind ~= 'none' and kind ~= expected then
-    error({err = 'WRONGTYPE the key ' .. key .. ' is no ' .. what .. ' but a ' .. kind})
-  end
-end
 
 local function check_ties(base, dedup, parent_key)
   if dedup ~= '' then

@@ -10,15 +10,16 @@ local function remembered_reply(base, nonce, name)
   if nonce == '' then
     return nil
   end
-  local kept = redis.call('HMGET', base .. 'toril:last:' .. nonce, 'request', 'reply')
-  return kept[1] == name and kept[2] and cmsgpack.unpack(kept[2]) or nil
+  local kept = redis.call('GET', base .. 'toril:last:' .. nonce)
+  if kept and kept:sub(1, #name + 1) == name .. ' ' then
+    return cmsgpack.unpack(kept:sub(#name + 2))
+  end
 end
 
 local function remember_reply(base, nonce, name, reply)
   if nonce ~= '' then
-    local key = base .. 'toril:last:' .. nonce
-    redis.call('HSET', key, 'request', name, 'reply', cmsgpack.pack(reply))
-    redis.call('PEXPIRE', key, REMEMBER_REQUEST_MS)
+    local kept = name .. ' ' .. cmsgpack.pack(reply)
+    redis.call('SET', base .. 'toril:last:' .. nonce, kept, 'PX', REMEMBER_REQUEST_MS)
   end
   return reply
 end
