@@ -254,8 +254,10 @@ def _is_usable(connection: Any) -> bool:
 
 async def _is_async_usable(connection: Any) -> bool:
     """False where the server has closed an idle connection."""
+    # redis-py 8 has renamed it.
+    can_read = getattr(connection, "can_read", None) or connection.can_read_destructive
     try:
-        return not await connection.can_read_destructive()
+        return not await can_read()
     except (redis.RedisError, OSError):
         return False
 

@@ -1,0 +1,48 @@
+"""How a producer is measured: a program of its own adds jobs and says how long it took.
+
+Each program adds one job first, so that connections stand and scripts are known, and prints the
+seconds that the others took. Figures are jobs per second.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import redis
+
+from benchmarks.harness import ROOT
+
+QUEUE = "bench-add"
+PRODUCERS = ROOT / "benchmarks" / "producers"
+PEERS_PYTHON = Path(
+    os.environ.get("TORIL_PEERS_PYTHON", ROOT / "benchmarks" / "peers" / ".venv/bin/python")
+)
+"""The interpreter that has the peers' packages."""
+NODE_MODULES = ROOT / "tests" / "interop" / "node_modules"
+
+
+def toril(mode: str) -> list[str]:
+    """The command of toril's producer, `blocking`, `asyncio` or `bulk`."""
+    return [sys.executable, str(PRODUCERS / "toril_adds.py"), mode]
+
+
+def rate(command: list[str], url: str, jobs: int) -> float:
+    """Let a program add jobs to an empty server: jobs per second; all of them must stand there."""
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+        done = subprocess.run(
+            [*command, url, QUEUE, str(jobs)],
+            cwd=ROOT,
+            env={**os.environ, "NODE_PATH": str(NODE_MODULES), "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr.decode()[-2000:])
+        found = client.llen(f"bull:{QUEUE}:wait")
+        if found != jobs + 1:
+            raise RuntimeError(f"{found} of {jobs + 1} jobs stand in Redis")
+    return jobs / float(done.stdout)

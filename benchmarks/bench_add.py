@@ -1,0 +1,28 @@
+"""How many jobs a second does one caller add, one after the other?
+
+`Queue.add` and `await AsyncQueue.add` against `await queue.add` of the `bullmq` package for Python,
+which has no blocking one.
+"""
+
+from __future__ import annotations
+
+from benchmarks.adding import PEERS_PYTHON, PRODUCERS, rate, toril
+from benchmarks.harness import Side, compare, options, server
+
+
+def main() -> None:
+    given = options(__doc__)
+    jobs = 200 if given.smoke else 10_000
+    with server() as url:
+        sides = [
+            Side("toril Queue.add", lambda: rate(toril("blocking"), url, jobs)),
+            Side("toril AsyncQueue.add", lambda: rate(toril("asyncio"), url, jobs)),
+        ]
+        if PEERS_PYTHON.exists():
+            peer = [str(PEERS_PYTHON), str(PRODUCERS / "bullmq_python.py")]
+            sides.append(Side("bullmq (Python) queue.add", lambda: rate(peer, url, jobs)))
+        compare(f"{jobs} jobs added one by one", "jobs/s", sides, given.runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""How many jobs a second does one `add_bulk` of 100,000 add?
+
+Against `addBulk` of BullMQ for Node: all in one call, as its documentation has it, and in calls of
+1,000, which it likes better. The time covers making the jobs and getting what stands for them.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+from benchmarks.adding import NODE_MODULES, PRODUCERS, rate, toril
+from benchmarks.harness import Side, compare, options, server
+
+
+def main() -> None:
+    given = options(__doc__)
+    jobs = 1000 if given.smoke else 100_000
+    node = ["node", str(PRODUCERS / "bullmq_bulk.cjs")]
+    with server() as url:
+        sides = [Side("toril add_bulk", lambda: rate(toril("bulk"), url, jobs))]
+        if shutil.which("node") and (NODE_MODULES / "bullmq").exists():
+            sides += [
+                Side("BullMQ addBulk, 1,000 a call", lambda: _in_calls(node, url, jobs)),
+                Side("BullMQ addBulk", lambda: rate(node, url, jobs)),
+            ]
+        compare(f"{jobs} jobs added in bulk", "jobs/s", sides, given.runs)
+
+
+def _in_calls(node: list[str], url: str, jobs: int) -> float:
+    return rate(["env", "PER_CALL=1000", *node], url, jobs)
+
+
+if __name__ == "__main__":
+    main()
