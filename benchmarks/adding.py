@@ -9,19 +9,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import redis
 
-from benchmarks.harness import ROOT
+from benchmarks.machine import PEERS, ROOT
 
 QUEUE = "bench-add"
 PRODUCERS = ROOT / "benchmarks" / "producers"
-PEERS_PYTHON = Path(
-    os.environ.get("TORIL_PEERS_PYTHON", ROOT / "benchmarks" / "peers" / ".venv/bin/python")
-)
-"""The interpreter that has the peers' packages."""
-NODE_MODULES = ROOT / "tests" / "interop" / "node_modules"
 
 
 def toril(mode: str) -> list[str]:
@@ -36,7 +30,7 @@ def rate(command: list[str], url: str, jobs: int) -> float:
         done = subprocess.run(
             [*command, url, QUEUE, str(jobs)],
             cwd=ROOT,
-            env={**os.environ, "NODE_PATH": str(NODE_MODULES), "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "NODE_PATH": str(PEERS / "node_modules"), "PYTHONPATH": str(ROOT)},
             capture_output=True,
             check=False,
         )

@@ -6,8 +6,9 @@ which has no blocking one.
 
 from __future__ import annotations
 
-from benchmarks.adding import PEERS_PYTHON, PRODUCERS, rate, toril
+from benchmarks.adding import PRODUCERS, rate, toril
 from benchmarks.harness import Side, compare, options, server
+from benchmarks.machine import PEERS_PYTHON
 
 
 def main() -> None:
@@ -21,7 +22,7 @@ def main() -> None:
         if PEERS_PYTHON.exists():
             peer = [str(PEERS_PYTHON), str(PRODUCERS / "bullmq_python.py")]
             sides.append(Side("bullmq (Python) queue.add", lambda: rate(peer, url, jobs)))
-        compare(f"{jobs} jobs added one by one", "jobs/s", sides, given.runs)
+        compare(f"{jobs} jobs added one by one", "jobs/s", sides, given)
 
 
 if __name__ == "__main__":

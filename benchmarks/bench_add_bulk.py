@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shutil
 
-from benchmarks.adding import NODE_MODULES, PRODUCERS, rate, toril
+from benchmarks.adding import PRODUCERS, rate, toril
 from benchmarks.harness import Side, compare, options, server
+from benchmarks.machine import PEERS
 
 
 def main() -> None:
@@ -18,12 +19,12 @@ def main() -> None:
     node = ["node", str(PRODUCERS / "bullmq_bulk.cjs")]
     with server() as url:
         sides = [Side("toril add_bulk", lambda: rate(toril("bulk"), url, jobs))]
-        if shutil.which("node") and (NODE_MODULES / "bullmq").exists():
+        if shutil.which("node") and (PEERS / "node_modules" / "bullmq").exists():
             sides += [
                 Side("BullMQ addBulk, 1,000 a call", lambda: _in_calls(node, url, jobs)),
                 Side("BullMQ addBulk", lambda: rate(node, url, jobs)),
             ]
-        compare(f"{jobs} jobs added in bulk", "jobs/s", sides, given.runs)
+        compare(f"{jobs} jobs added in bulk", "jobs/s", sides, given)
 
 
 def _in_calls(node: list[str], url: str, jobs: int) -> float:

@@ -57,7 +57,7 @@ def main() -> None:
             for title, processor, mib, jobs in LOADS
         ]
         title = f"lateness of the loop, {PERCENTILE}th percentile, {CHILDREN} children"
-        compare(title, "ms", sides, given.runs)
+        compare(title, "ms", sides, given)
 
 
 def _lateness(url: str, queue: str, processor: str, mib: int, place: Path) -> list[float]:

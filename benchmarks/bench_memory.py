@@ -61,7 +61,7 @@ def main() -> None:
             Side("interpreter of its own", _marginal(spawned, module, children, jobs)),
         ]
         title = f"a child more, to {children}, {module}, idle after {jobs} jobs"
-        compare(title, "MiB PSS", sides, given.runs)
+        compare(title, "MiB PSS", sides, given)
 
 
 def _marginal(

@@ -106,7 +106,7 @@ def main() -> None:
         if shutil.which("node") and (PEERS / "node_modules" / "bullmq").exists():
             sides.append(Side("BullMQ sandboxed, child", lambda: bench.bullmq("sandboxed")))
             sides.append(Side("BullMQ inline, worker", lambda: bench.bullmq("inline")))
-        compare("kill -9 until the job runs again", "s", sides, given.runs)
+        compare("kill -9 until the job runs again", "s", sides, given)
 
 
 def _recovery_s(path: Path, victim: Callable[[str], int]) -> float:

@@ -86,7 +86,7 @@ def main() -> None:
                     )
                     for batch in BATCHES
                 ],
-                given.runs,
+                given,
             )
 
 

@@ -7,7 +7,6 @@ process and in the child: two children, the next call at once, no Redis.
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from benchmarks.bench_isolation import spec
-from benchmarks.harness import machine, options
+from benchmarks.harness import Side, compare, options
 from toril.call import Call, Verdict
-from toril.errors import SandboxUnavailable
 from toril.sandbox import proc
 from toril.sandbox.launcher import Zygote
 from toril.sandbox.levels import Level
@@ -100,33 +98,29 @@ def cpu_us(forked: list[Child]) -> float:
     return sum(1000 * (proc.cpu_ms(child.pid or 0) or 0.0) for child in forked)
 
 
-async def per_call_us(level: Level, calls: int) -> tuple[float, float, float]:
-    """Microseconds per call: CPU of this process, of its child, and on the clock."""
+async def per_call(level: Level, calls: int) -> dict[str, float]:
+    """Microseconds per call: on the clock, and CPU of this process and of its child."""
     async with children(level) as (driver, forked):
         await driver.run(min(calls, WARM_UP))
-        before = time.process_time(), cpu_us(forked), time.perf_counter()
+        before = time.perf_counter(), time.process_time(), cpu_us(forked)
         await driver.run(calls)
-        after = time.process_time(), cpu_us(forked), time.perf_counter()
-    own, theirs, wall = (late - early for early, late in zip(before, after, strict=True))
-    return own / calls * 1e6, theirs / calls, wall / calls * 1e6
+        after = time.perf_counter(), time.process_time(), cpu_us(forked)
+    wall_s, own_s, theirs_us = (late - early for early, late in zip(before, after, strict=True))
+    return {
+        "µs/call": wall_s / calls * 1e6,
+        "supervisor µs/call": own_s / calls * 1e6,
+        "child µs/call": theirs_us / calls,
+    }
 
 
 def main() -> None:
     given = options(__doc__)
     calls = 100 if given.smoke else 20_000
-    sys.stdout.write(f"{calls} no-op calls, {CHILDREN} children, us per call\n  {machine()}\n")
-    for turn in range(given.runs):
-        for level in (Level.PROCESS, Level.RESTRICTED):
-            try:
-                figures = uvloop.run(per_call_us(level, calls))
-            except SandboxUnavailable as refusal:
-                sys.stdout.write(f"left out: {refusal}\n")
-                continue
-            own, theirs, wall = figures
-            sys.stdout.write(
-                f"  turn {turn + 1} {level.value:<12} supervisor {own:6.1f}  child {theirs:6.1f}  "
-                f"wall {wall:6.1f}\n"
-            )
+    sides = [
+        Side(level.value, lambda level=level: uvloop.run(per_call(level, calls)))
+        for level in (Level.RESTRICTED, Level.PROCESS)
+    ]
+    compare(f"{calls} no-op calls, {CHILDREN} children, no Redis", "µs/call", sides, given)
 
 
 if __name__ == "__main__":

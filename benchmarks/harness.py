@@ -84,7 +84,7 @@ def options(description: str | None) -> Given:
 
 
 def compare(
-    title: str, unit: str, sides: Sequence[Side], given: Given | int, *, over: str | None = None
+    title: str, unit: str, sides: Sequence[Side], given: Given, *, over: str | None = None
 ) -> Table:
     """Run the sides in turn, then print and keep what they found.
 
@@ -92,14 +92,13 @@ def compare(
         title: what is compared.
         unit: of the figures of sides that give a single one.
         sides: in the order of a turn.
-        given: the options, or only a number of turns: then nothing is kept in a file.
+        given: the options.
         over: the side whose figures are divided by the others'; default: others ÷ the last.
     """
     figures: dict[str, dict[str, list[float]]] = {}
-    runs = given if isinstance(given, int) else given.runs
-    for turn in range(1, runs + 1):
+    for turn in range(1, given.runs + 1):
         for side in sides:
-            _show(f"{title}: turn {turn} of {runs}, {side.name}")
+            _show(f"{title}: turn {turn} of {given.runs}, {side.name}")
             found = side.run()
             by_measure = {unit: found} if isinstance(found, float | int) else found
             for measure, figure in by_measure.items():
@@ -107,10 +106,7 @@ def compare(
     _show("")
     about = {side.name: side.about for side in sides if side.about}
     table = Table(title, over or sides[-1].name, over is not None, figures, about)
-    if isinstance(given, int):
-        sys.stdout.write("\n".join(table.lines()) + f"\n{machine.words(machine.setting())}\n")
-    else:
-        given.keep(table)
+    given.keep(table)
     return table
 
 
