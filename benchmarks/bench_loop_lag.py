@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 CHILDREN = 2
 LOADS = (
     ("results of 1 MiB", "large", 1, 400),
-    ("results of 16 MiB", "large", 16, 24),
-    ("16 MiB printed", "chatter", 16, 24),
+    ("results of 16 MiB", "large", 16, 12),
+    ("16 MiB printed", "chatter", 16, 12),
     ("nothing returned", "noop", 0, 6000),
 )
 """What is done, by which processor, how many MiB at a time, and how often."""
