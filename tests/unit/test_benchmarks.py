@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import results, tables
+from benchmarks import contestants, results, tables
 from benchmarks.limits import SHARES, limit_of
 from benchmarks.results import Spread, Table
 
@@ -77,3 +78,20 @@ def test_every_benchmark_has_its_place_on_the_page():
     names = [path.stem.removeprefix("bench_") for path in ROOT.glob("benchmarks/bench_*.py")]
 
     assert [name for name in names if f"<!-- results: {name} -->" not in page] == []
+
+
+def test_a_peer_that_is_missing_is_an_error_that_names_its_installer(monkeypatch, tmp_path):
+    monkeypatch.setattr(contestants, "PEERS_PYTHON", tmp_path / "python")
+
+    with pytest.raises(SystemExit, match=r"Celery prefork, 2 processes\. `make bench-peers`"):
+        contestants.present(
+            [contestants.toril(2), contestants.celery(2)], SimpleNamespace(smoke=False)
+        )
+
+
+def test_a_short_form_names_the_missing_peer_and_goes_on(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(contestants, "PEERS_PYTHON", tmp_path / "python")
+    ours = contestants.toril(2)
+
+    assert contestants.present([ours, contestants.celery(2)], SimpleNamespace(smoke=True)) == [ours]
+    assert "left out, not installed: Celery prefork" in capsys.readouterr().out
