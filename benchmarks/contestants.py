@@ -172,7 +172,7 @@ def dramatiq(processes: int, threads: int) -> Contestant:
     return Contestant(
         name=f"Dramatiq, {processes} processes by {threads} thread{'s' * (threads > 1)}",
         isolation="process" if threads == 1 else "none",
-        turn_jobs=12_000,
+        turn_jobs=30_000,
         commands=(command,),
         done=lambda client, jobs: jobs - client.hlen("dramatiq:default.msgs"),
         adding="dramatiq_noop",
