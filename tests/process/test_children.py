@@ -49,6 +49,7 @@ async def test_child_has_a_place_of_its_own():
     assert found["cwd"] == str(ROOT)
     assert found["umask"] == 0o077
     assert found["nice"] == min(19, os.nice(0) + 5)
+    assert found["scheduler"] == os.SCHED_BATCH
     assert found["oom"] == 500
     assert found["limits"]["core"] == [0, 0]
     assert found["limits"]["data"][0] >= 512 * 1024 * 1024

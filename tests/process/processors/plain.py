@@ -21,6 +21,7 @@ def inside(job):
         "cwd": os.getcwd(),
         "umask": os.umask(0o077),
         "nice": os.nice(0),
+        "scheduler": os.sched_getscheduler(0),
         "oom": int(read("/proc/self/oom_score_adj")),
         "session": os.getsid(0) == os.getpid(),
         "stdin": os.readlink("/proc/self/fd/0"),
