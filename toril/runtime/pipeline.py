@@ -3,7 +3,7 @@
 redis-py's registered scripts would add a round trip per pipeline, and its pipeline costs more than
 all else that a worker does for a settlement: only its connections are used. A script that the
 server does not know is loaded, and only what failed for it is sent again: the others have been
-executed. A change must keep: a connection whose replies were not all read is never used again.
+executed.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
 import redis.asyncio
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
 from toril.errors import RedisUnavailable, TorilError
 from toril.runtime.command import forgotten
 from toril.runtime.connection import translated
-from toril.runtime.resp import packed
+from toril.runtime.exchanging import AsyncExchanges
+from toril.runtime.resp import pieces
 from toril.runtime.scripts import script, script_names
 
 if TYPE_CHECKING:
@@ -33,9 +34,13 @@ class ScriptPipeline:
     """Commands in, one value or one error of ours for each out."""
 
     def __init__(self, pool: redis.asyncio.ConnectionPool, server: str) -> None:
-        self._pool = pool
+        self._exchanges = AsyncExchanges(pool)
         self._server = server
         self.answered_s = 0.0
+
+    async def close(self) -> None:
+        """Drop its connections; what is under way fails."""
+        await self._exchanges.close()
 
     async def send(self, commands: Sequence[Command[Any]]) -> list[Any]:
         """Every command's parsed reply, or the `TorilError` that took its place.
@@ -104,26 +109,8 @@ class ScriptPipeline:
     async def _executed(self, packets: Sequence[Packet]) -> list[Any]:
         """One reply per packet, a redis-py `ResponseError` where that was the reply."""
         try:
-            replies = await self._exchanged(packed(packets))
+            replies = await self._exchanges.make(pieces(packets))
         except (redis.RedisError, OSError) as error:
             raise translated(error, self._server) from error
         self.answered_s = asyncio.get_running_loop().time()
         return replies
-
-    async def _exchanged(self, commands: list[bytes]) -> list[Any]:
-        connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
-        try:
-            await connection.send_packed_command(commands, check_health=False)
-            return [await _reply(connection) for _ in commands]
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        finally:
-            await self._pool.release(connection)
-
-
-async def _reply(connection: Any) -> Any:
-    try:
-        return await connection.read_response(disable_decoding=True)
-    except ResponseError as error:
-        return error

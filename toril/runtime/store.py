@@ -94,15 +94,14 @@ class Store:
         self._base = key_base(prefix, queue)
         self._worker = Worker(worker_name, socket.gethostname())
         own_name = f"toril:{prefix}:{_printable(queue)}"
-        self._pool = open_async_pool(url, client_name=own_name)
-        self._pipeline = ScriptPipeline(self._pool, self.location)
+        self._pipeline = ScriptPipeline(open_async_pool(url, client_name=own_name), self.location)
         name = client_name(prefix, queue, _printable(worker_name))
         self._marker = MarkerWait(url, f"{self._base}marker", name)
         self._listener = Listener(url, ask_channel(self._base), own_name)
         self._prefix, self._queue, self._driver = prefix, queue, AsyncDriver(url)
         self._producers: dict[str, Producer] = {}
         self._token_numbers = count(1)
-        self._uuid = uuid.uuid4()
+        self._uuid = str(uuid.uuid4())
         self._unconfirmed: dict[str, float] = {}
         self._said: dict[str, Said] = {}
         self._slot: Slot | None = None
@@ -128,7 +127,7 @@ class Store:
         await self._marker.close()
         await self._listener.close()
         await self._driver.close()
-        await self._pool.disconnect()
+        await self._pipeline.close()
 
     async def exchange(
         self,

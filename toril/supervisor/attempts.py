@@ -7,6 +7,7 @@ ends exactly once through `on_end`, with an outcome, whatever becomes of its chi
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Protocol
 
 from toril import events as ev
@@ -80,6 +81,7 @@ class Attempts:
         self._emit = emit
         self._pool = Pool(zygote_spec(queue), queue.least_concurrency, self)
         self._running: dict[Child, Claim] = {}
+        self._began_s: dict[Child, float] = {}
         self._line = Line(self._on_overdue)
         self._pace = Pace()
         self._is_over = False
@@ -190,7 +192,7 @@ class Attempts:
     def _run(self, claim: Claim) -> None:
         queue = self._queue.name
         child = self._pool.run(as_call(claim, queue))
-        self._running[child] = claim
+        self._running[child], self._began_s[child] = claim, time.monotonic()
         of = of_job(queue, claim.id, claim.opts.correlation_id)
         self._emit(ev.JobActive(queue, claim.id, claim.name, claim.attempts_started, of))
         if self.listeners is not None:
@@ -245,7 +247,7 @@ class Attempts:
     def on_outcome(self, child: Child, call: Call, outcome: Outcome) -> None:
         """An attempt ended."""
         del call
-        self._pace.ran(outcome.usage.wall_ms / 1000)
+        self._pace.ran(time.monotonic() - self._began_s.pop(child))
         self._end(self._running.pop(child), outcome)
 
     def on_progress(self, child: Child, call: Call, value: bytes) -> None:

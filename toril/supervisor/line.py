@@ -22,16 +22,15 @@ if TYPE_CHECKING:
 AHEAD_S = 0.02
 """Work that may stand in line for each child; given: the design's bound."""
 
-MOST_AHEAD = 16
+MOST_AHEAD = 32
 """Claims in line for each child at most; chosen: a script call costs the server little more than
 its jobs from about this many on, and a supervisor that is killed leaves them to stall."""
 
 WAITING_S = 0.1
 """How long a claim may stand in line; given: the design's bound."""
 
-_FORGETTING = 1 / 8
-"""Share by which a shorter run brings the measure down; chosen: a long one is remembered for some
-thirty short ones."""
+_WEIGHT = 1 / 16
+"""Share of the latest run in the mean; chosen: a little more than half of a line."""
 
 _PROOF = 8
 """Short jobs in a row for each claim that may stand in line; chosen: a queue of few jobs, each of
@@ -39,10 +38,12 @@ another kind, claims nothing ahead."""
 
 
 class Pace:
-    """How long jobs run: it goes up at once and down slowly, so that it is rarely below the next.
+    """How long jobs run in the mean, and so how much work those in line are.
+
+    A job that runs longer than all that may stand in line is the mean at once.
 
     Attributes:
-        run_s: the measure, seconds.
+        run_s: the mean, seconds.
         ahead: claims that may stand in line for each child.
     """
 
@@ -53,8 +54,11 @@ class Pace:
 
     def ran(self, seconds: float) -> None:
         """A job has ended, or has run this long already."""
-        self.run_s = max(seconds, self.run_s + (seconds - self.run_s) * _FORGETTING)
-        self._short = self._short + 1 if seconds < AHEAD_S else 0
+        if seconds < AHEAD_S:
+            self._short += 1
+            self.run_s += (seconds - self.run_s) * _WEIGHT
+        else:
+            self._short, self.run_s = 0, max(seconds, self.run_s)
         most = min(self._short // _PROOF, MOST_AHEAD)
         self.ahead = most if self.run_s * most <= AHEAD_S else int(AHEAD_S / self.run_s)
 

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from toril.supervisor.stage import Stage
     from toril.supervisor.troubles import Troubles
 
-BATCH = 16
+BATCH = 32
 """Endings that leave at once, whatever stands in line; chosen: as for the line."""
 
-GATHER_S = 0.002
+GATHER_S = 0.005
 """How long an ending may gather company; chosen: a tenth of the work that may stand in line."""
 
 

@@ -1,0 +1,133 @@
+"""One exchange with a server: commands out, a reply for each back, on a connection that is kept.
+
+Connections are redis-py's, the keeping of idle ones is not: for a single `add` its pool's locks and
+records of metrics cost as much as sending and reading together, its timeouts for each step more.
+A change must keep: a connection on which anything went wrong, or whose replies were not all read,
+is closed and never used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from typing import Any
+
+import redis
+
+
+class Connections:
+    """Open connections, used by one exchange at a time each; threads may share it.
+
+    They do not survive a fork: parent and child would read each other's replies.
+    """
+
+    def __init__(self) -> None:
+        self._idle: deque[Any] = deque()
+        self._all: set[Any] = set()
+        self._pid = os.getpid()
+
+    def take(self) -> Any | None:
+        """An idle one; the server may have closed it meanwhile."""
+        if self._pid != os.getpid():
+            self._idle, self._all, self._pid = deque(), set(), os.getpid()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def add(self, connection: Any) -> None:
+        """It is open, and in use."""
+        self._all.add(connection)
+
+    def give_back(self, connection: Any) -> None:
+        """Everything sent on it was answered."""
+        if connection in self._all:
+            self._idle.append(connection)
+
+    def drop(self, connection: Any) -> None:
+        """It is closed, or will be."""
+        self._all.discard(connection)
+
+    def drop_all(self) -> list[Any]:
+        """All of them, in use or not; they are to be closed."""
+        dropped, self._all = list(self._all), set()
+        self._idle.clear()
+        return dropped
+
+
+class AsyncExchanges:
+    """Exchanges over asyncio, several at a time, each on a connection of its own.
+
+    Args:
+        pool: of redis-py; makes the connections.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._connections = Connections()
+        self._timeout_s: float | None = pool.connection_kwargs["socket_timeout"]
+
+    async def make(self, commands: list[bytes]) -> list[Any]:
+        """One reply per command, raw; redis-py's `ResponseError` where that was the reply.
+
+        Raises:
+            redis.RedisError, OSError: nothing is known about any command.
+        """
+        connection = await self._opened()
+        try:
+            replies = await self._made(connection, commands)
+        except BaseException as error:
+            self._connections.drop(connection)
+            await connection.disconnect(nowait=True)
+            if isinstance(error, TimeoutError):
+                raise redis.TimeoutError("Timeout reading from socket") from None
+            raise
+        self._connections.give_back(connection)
+        return replies
+
+    async def close(self) -> None:
+        """Close every connection, also those in use; new ones are opened when they are needed."""
+        for connection in self._connections.drop_all():
+            await connection.disconnect()
+
+    async def _made(self, connection: Any, commands: list[bytes]) -> list[Any]:
+        """One timer for all: redis-py sets one, and starts a task, for each step of its own."""
+        loop, timeout_s, replies = asyncio.get_running_loop(), self._timeout_s, []
+        async with asyncio.timeout(timeout_s) as limit:
+            await connection.send_packed_command(commands, check_health=False)
+            for _ in commands:
+                replies.append(await _reply(connection))
+                if timeout_s is not None:
+                    limit.reschedule(loop.time() + timeout_s)
+        return replies
+
+    async def _opened(self) -> Any:
+        connection = self._connections.take()
+        if connection is not None:
+            if await _is_usable(connection):
+                return connection
+            self._connections.drop(connection)
+            await connection.disconnect(nowait=True)
+        connection = self._pool.make_connection()
+        await connection.connect()
+        connection.socket_timeout = None  # Ours is the timer from here on.
+        self._connections.add(connection)
+        return connection
+
+
+async def _reply(connection: Any) -> Any:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except redis.ResponseError as error:
+        return error
+
+
+async def _is_usable(connection: Any) -> bool:
+    """False where the server has closed an idle connection."""
+    # redis-py 8 has renamed it.
+    can_read = getattr(connection, "can_read", None) or connection.can_read_destructive
+    try:
+        return not await can_read()
+    except (redis.RedisError, OSError):
+        return False
