@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toril.runtime.resp import packed
+from toril.runtime.resp import packed, pieces
 
 
 def test_arguments_of_every_type_are_bulk_strings():
@@ -21,3 +21,9 @@ def test_commands_follow_each_other():
 def test_ids_of_foreign_bytes_go_back_as_they_came():
     job_id = b"\xff\x00id".decode("utf-8", "surrogateescape")
     assert packed([("GET", job_id, 1)]) == b"*3\r\n$3\r\nGET\r\n$4\r\n\xff\x00id\r\n$1\r\n1\r\n"
+
+
+def test_pieces_are_the_commands_one_by_one():
+    commands = [("A",), ("SET", "k", b"x" * 10)]
+    assert b"".join(pieces(commands)) == packed(commands)
+    assert len(pieces(commands)) == len(commands)

@@ -26,6 +26,11 @@ def packed(packets: Iterable[Packet]) -> bytes:
     return b"".join(map(_packed, packets))
 
 
+def pieces(packets: Iterable[Packet]) -> list[bytes]:
+    """The same, each command for itself: large values are not copied once more."""
+    return [_packed(packet) for packet in packets]
+
+
 def _packed(packet: Packet) -> bytes:
     try:
         return _pack(packet)

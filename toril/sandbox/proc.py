@@ -22,6 +22,10 @@ _STATUS_BYTES = 64 * 1024
 _OWN_BYTES = frozenset((b"RssAnon:", b"RssShmem:"))
 _OWN = (*_OWN_BYTES, b"Threads:")
 
+# Bound before any code of a job runs.
+_fstat, _write, _monotonic = os.fstat, os.write, time.monotonic
+_getrusage, _SELF = resource.getrusage, resource.RUSAGE_SELF
+
 _libc_prctl = ctypes.CDLL(None, use_errno=True).prctl
 _libc_prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
