@@ -7,6 +7,7 @@ which has no blocking one.
 from __future__ import annotations
 
 from benchmarks.adding import PRODUCERS, rate, toril
+from benchmarks.contestants import is_there
 from benchmarks.harness import Side, compare, options, server
 from benchmarks.machine import PEERS_PYTHON
 
@@ -19,7 +20,7 @@ def main() -> None:
             Side("toril Queue.add", lambda: rate(toril("blocking"), url, jobs)),
             Side("toril AsyncQueue.add", lambda: rate(toril("asyncio"), url, jobs)),
         ]
-        if PEERS_PYTHON.exists():
+        if is_there(PEERS_PYTHON, given):
             peer = [str(PEERS_PYTHON), str(PRODUCERS / "bullmq_python.py")]
             sides.append(Side("bullmq (Python) queue.add", lambda: rate(peer, url, jobs)))
         compare(f"{jobs} jobs added one by one", "jobs/s", sides, given)

@@ -6,9 +6,8 @@ Against `addBulk` of BullMQ for Node: all in one call, as its documentation has 
 
 from __future__ import annotations
 
-import shutil
-
 from benchmarks.adding import PRODUCERS, rate, toril
+from benchmarks.contestants import is_there
 from benchmarks.harness import Side, compare, options, server
 from benchmarks.machine import PEERS
 
@@ -19,7 +18,7 @@ def main() -> None:
     node = ["node", str(PRODUCERS / "bullmq_bulk.cjs")]
     with server() as url:
         sides = [Side("toril add_bulk", lambda: rate(toril("bulk"), url, jobs))]
-        if shutil.which("node") and (PEERS / "node_modules" / "bullmq").exists():
+        if is_there(PEERS / "node_modules" / "bullmq", given):
             sides += [
                 Side("BullMQ addBulk, 1,000 a call", lambda: _in_calls(node, url, jobs)),
                 Side("BullMQ addBulk", lambda: rate(node, url, jobs)),

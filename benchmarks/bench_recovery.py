@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.contestants import is_there
 from benchmarks.harness import ROOT, Side, compare, options, server
 from toril import Queue
 
@@ -101,9 +101,9 @@ def main() -> None:
             Side("toril, child", lambda: bench.toril(is_zygote=False)),
             Side("toril, zygote", lambda: bench.toril(is_zygote=True)),
         ]
-        if PEERS_PYTHON.exists():
+        if is_there(PEERS_PYTHON, given):
             sides.append(Side("RQ, work horse, Retry", bench.rq))
-        if shutil.which("node") and (PEERS / "node_modules" / "bullmq").exists():
+        if is_there(PEERS / "node_modules" / "bullmq", given):
             sides.append(Side("BullMQ sandboxed, child", lambda: bench.bullmq("sandboxed")))
             sides.append(Side("BullMQ inline, worker", lambda: bench.bullmq("inline")))
         compare("kill -9 until the job runs again", "s", sides, given)
@@ -146,9 +146,11 @@ def _running(
     finally:
         worker.terminate()
         try:
-            worker.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(worker.pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                worker.wait(10)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
             worker.wait()
 
 

@@ -209,6 +209,13 @@ def present(wanted: Sequence[Contestant], given: Given) -> list[Contestant]:
     return [one for one in wanted if one.is_installed()]
 
 
+def is_there(peer: Path, given: Given) -> bool:
+    """Whether a peer's package is installed; as `present`."""
+    if not peer.exists() and not given.smoke:
+        sys.exit(f"not installed: {peer}. `make bench-peers` installs the peers.")
+    return peer.exists()
+
+
 def completed(client: redis.Redis, _: int) -> int:
     """In BullMQ's layout."""
     return int(client.zcard(f"bull:{QUEUE}:completed"))

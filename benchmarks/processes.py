@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -121,6 +122,7 @@ class Processes:
             if leader.poll() is None:
                 leader.terminate()
         _, late = psutil.wait_procs(trees, timeout=_STOP_TIMEOUT_S)
+        late += [process for leader in self._leaders for process in _session(leader.pid)]
         for process in late:
             try:
                 process.kill()
@@ -137,6 +139,16 @@ def tied(command: Sequence[str]) -> list[str]:
     So a benchmark that is killed outright takes its servers and workers along as well.
     """
     return ["setpriv", "--pdeathsig", "TERM", *command]
+
+
+def _session(leader: int) -> list[psutil.Process]:
+    """What is left of its session: children of a leader that has died, or that it started late."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(OSError):
+            if os.getsid(process.pid) == leader:
+                found.append(process)
+    return found
 
 
 def _tree(leader: psutil.Popen) -> list[psutil.Process]:

@@ -10,9 +10,10 @@ import pytest
 from redis.exceptions import ResponseError
 
 from tests.support.keyspace import snapshot, unchanged_keyspace
-from tests.support.lane import RETURNED, Lane
+from tests.support.lane import LOCK_MS, RETURNED, Lane
 from toril.call import Verdict
-from toril.runtime.claim import Claim
+from toril.runtime.claim import Claim, Claimed, ClaimRequest
+from toril.runtime.claiming import claim_jobs
 from toril.runtime.options import KeepRule
 from toril.runtime.retry import Complete, Fail, GiveBack
 from toril.runtime.settling import MAX_BATCH, MAX_BATCH_BYTES, Ending, Settled, settle_all
@@ -254,3 +255,45 @@ def test_call_is_bounded_by_count_and_by_bytes() -> None:
     whole = b"x" * (MAX_BATCH_BYTES * 2)
     assert sizes(*(ending(value=one) for one in (half, half, half, whole, b"1"))) == [2, 1, 1, 1]
     assert sizes() == []
+
+
+# -- what a claim takes at once
+
+
+def claim_of(lane: Lane, count: int, free: int) -> Claimed:
+    request = ClaimRequest(count, LOCK_MS, free=free)
+    tokens = [f"t:{n}" for n in range(count)]
+    claimed: Claimed = lane.run(claim_jobs(lane.base, request, tokens, now_ms=lane.now_ms))
+    return claimed
+
+
+def test_of_a_shared_concurrency_nobody_takes_what_only_stands_in_line(lane: Lane) -> None:
+    """Another worker has a child free for it."""
+    lane.client.hset(lane.key("meta"), "concurrency", 3)
+    for job_id in "abcde":
+        lane.wait(job_id)
+    first, second = claim_of(lane, 5, free=2), claim_of(lane, 5, free=0)
+    assert [claim.id for claim in first.claims] == ["a", "b"]
+    assert first.gated
+    assert second.claims == ()
+    assert second.gated
+    assert not second.more
+
+
+def test_a_claim_of_large_jobs_stops_and_asks_again(lane: Lane) -> None:
+    """One reply must not be late because it is long; a single job is taken whatever its size."""
+    for job_id in "abc":
+        lane.wait(job_id, data=f'"{"x" * 700_000}"')
+    claimed = claim_of(lane, 3, free=3)
+    assert [claim.id for claim in claimed.claims] == ["a", "b"]
+    assert claimed.more
+
+
+def test_keep_rules_remove_as_much_for_a_batch_as_for_each_job(lane: Lane) -> None:
+    """With a small limit, too: else the completed jobs of a busy queue would only grow."""
+    rule = Complete(KeepRule(age_s=1, limit=2))
+    old = taken(lane, *(f"old{n}" for n in range(30)))
+    complete(lane, old)
+    lane.now_ms += 5_000
+    complete(lane, taken(lane, *(f"new{n}" for n in range(10))), rule)
+    assert lane.client.zcard(lane.key("completed")) == 30 + 10 - 2 * 10

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.fault_proxy import FaultProxy
 from tests.support.keyspace import unchanged_keyspace
 from tests.support.lane import LOCK_MS, RAISED, RETURNED, Lane
 from toril.errors import RedisRefused, RedisUnavailable, TorilError
@@ -479,3 +480,21 @@ async def test_claim_settled_during_a_renewal_is_not_lost(lane: Lane, redis_url:
         keeper.release(held)
         await renewal
     assert told == []
+
+
+async def test_connections_that_were_reset_while_idle_are_replaced(
+    lane: Lane, redis_server: RedisServer
+) -> None:
+    """Nothing but the transport tells of it, and uvloop has a word of its own for writing there."""
+    lane.wait("1")
+    with FaultProxy(redis_server.socket_path) as proxy:
+        async with open_store(proxy.url) as store:
+            proxy.reset()
+            await asyncio.sleep(0.05)
+            (claimed,) = await claim(store)
+            proxy.reset()
+            await asyncio.sleep(0.05)
+            assert await store.renew([claimed], LOCK_MS) == Renewed()
+            with suppress(RedisUnavailable):
+                await store.wait_marker(0.01)
+            assert await store.wait_marker(0.01) is not None

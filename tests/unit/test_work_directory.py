@@ -82,3 +82,32 @@ def test_a_shared_one_is_found_again_and_left_alone(place, tmp_path):
 
     assert Path.cwd() == place
     assert {one.name for one in place.iterdir()} == {"file", "folder"}
+
+
+def test_a_job_may_leave_from_where_nobody_may_look(place, monkeypatch):
+    """Its next job must not pay for it: the way back is by name."""
+    directory = WorkDirectory(str(place), is_own=True)
+    os.chdir("/")
+    seen = []
+
+    def closed(path: str) -> os.stat_result:
+        seen.append(path)
+        if len(seen) == 1:
+            raise PermissionError(13, "Permission denied", path)
+        return Path(path).stat()
+
+    monkeypatch.setattr(work_directory, "_stat", closed)
+    directory.restore()
+    assert seen[0] == "."
+    assert Path.cwd() == place
+
+
+def test_what_sets_the_time_back_is_emptied_all_the_same(place):
+    """No call sets back the time at which the inode changed."""
+    directory = WorkDirectory(str(place), is_own=True)
+    then = place.stat().st_mtime_ns
+    leave_something(place)
+    os.utime(place, ns=(then, then))
+    directory.restore()
+
+    assert not list(place.iterdir())

@@ -85,14 +85,16 @@ class ClaimRequest:
     """What a worker asks for.
 
     Attributes:
-        count: at most so many jobs, one for each free child.
+        count: at most so many jobs: one for each free child, and a few that stand in line.
         lock_ms: how long the locks hold.
         limit: the configured rate limit; applies only where Redis has none or an older revision.
+        free: how many of them can run at once; None: all.
     """
 
     count: int
     lock_ms: int
     limit: RateLimit | None = None
+    free: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

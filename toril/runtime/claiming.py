@@ -54,6 +54,7 @@ def claim_jobs(  # noqa: PLR0913 - what a claim is made of
     args += (MAX_DATA_BYTES, MAX_OPTS_BYTES)
     args += NO_LIMIT_ARGS if request.limit is None else request.limit.as_args()
     args += ("", "") if slot is None else (slot.job_id, "" if slot.at_ms is None else slot.at_ms)
+    args.append(request.count if request.free is None else request.free)
     args += tokens[: request.count]
     return Command("claim", (base,), tuple(args), lambda reply: _claimed(reply, tokens, slot))
 

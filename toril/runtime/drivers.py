@@ -97,7 +97,7 @@ class BlockingDriver:
     def _opened(self) -> Any:
         connection = self._connections.take()
         if connection is not None:
-            if _is_usable(connection):
+            if self._connections.knows(connection) and _is_usable(connection):
                 return connection
             self._connections.drop(connection)
             connection.disconnect()

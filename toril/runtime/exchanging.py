@@ -45,6 +45,10 @@ class Connections:
         if connection in self._all:
             self._idle.append(connection)
 
+    def knows(self, connection: Any) -> bool:
+        """Whether it was neither dropped nor closed with all of them."""
+        return connection in self._all
+
     def drop(self, connection: Any) -> None:
         """It is closed, or will be."""
         self._all.discard(connection)
@@ -82,6 +86,8 @@ class AsyncExchanges:
             await connection.disconnect(nowait=True)
             if isinstance(error, TimeoutError):
                 raise redis.TimeoutError("Timeout reading from socket") from None
+            if isinstance(error, RuntimeError):  # uvloop's word for a connection that was reset.
+                raise redis.ConnectionError(str(error)) from error
             raise
         self._connections.give_back(connection)
         return replies
@@ -105,7 +111,7 @@ class AsyncExchanges:
     async def _opened(self) -> Any:
         connection = self._connections.take()
         if connection is not None:
-            if await _is_usable(connection):
+            if self._connections.knows(connection) and await _is_usable(connection):
                 return connection
             self._connections.drop(connection)
             await connection.disconnect(nowait=True)
@@ -125,6 +131,9 @@ async def _reply(connection: Any) -> Any:
 
 async def _is_usable(connection: Any) -> bool:
     """False where the server has closed an idle connection."""
+    writer = connection._writer  # noqa: SLF001 - nothing else tells of a reset
+    if writer is None or writer.is_closing():
+        return False
     # redis-py 8 has renamed it.
     can_read = getattr(connection, "can_read", None) or connection.can_read_destructive
     try:

@@ -86,6 +86,9 @@ class MarkerWait:
             ) from None
         except (redis.RedisError, OSError) as error:
             raise translated(error, self._server) from error
+        except RuntimeError as error:  # uvloop's word for a connection that was reset.
+            reset = redis.ConnectionError(str(error))
+            raise translated(reset, self._server) from error
         finally:
             self._is_waiting = False
         if reply is None:

@@ -247,10 +247,8 @@ class Attempt:
             raise ProtocolError("USAGE frame is malformed")
         # Redis' JSON numbers are doubles; no machine has as much memory as they hold exactly.
         self._peak_bytes = min(_PEAK.unpack(payload)[0], 2**53 - 1) or None
-        self._child.process.peak_bytes = self._peak_bytes
 
     def _on_result(self, payload: bytes) -> Outcome:
-        self._peak_bytes = self._child.process.peak_bytes
         fault = self._child.fault
         if fault is None or fault.verdict is Verdict.INTERRUPTED:
             return outcomes.returned(payload, self._usage(), self._place())
@@ -258,7 +256,6 @@ class Attempt:
         return self._ended(fault, "exception", {})
 
     def _on_error(self, payload: bytes) -> Outcome:
-        self._peak_bytes = self._child.process.peak_bytes
         outcome, fault = outcomes.failed(payload), self._child.fault
         if fault is not None:
             return replace(self._ended(fault, "exception", {}), stack=outcome.stack)

@@ -151,7 +151,6 @@ class _Child:
         self._title = plan.title
         self._titled = ("", "")
         self._peak = proc.Peak(confine.PEAK_FD)
-        self._said_peak_bytes = 0
         self._threads = _count_threads()
         self._hooks = (sys.gettrace(), sys.getprofile(), list(gc.callbacks))
         self._recursion_limit = sys.getrecursionlimit()
@@ -178,10 +177,7 @@ class _Child:
         end = self._end_of(frame)
         peak_bytes = self._peak.end_bytes()
         self._restore()
-        frames = [(end.type, end.payload)]
-        if peak_bytes != self._said_peak_bytes:
-            self._said_peak_bytes = peak_bytes
-            frames.insert(0, (FrameType.USAGE, _PEAK.pack(peak_bytes)))
+        frames = [(FrameType.USAGE, _PEAK.pack(peak_bytes)), (end.type, end.payload)]
         if leaves := end.leaves or self._left_behind():
             # It is told to stop as soon as this is read, and measured.
             frames.insert(0, (FrameType.LAST, leaves.encode()))

@@ -174,6 +174,8 @@ def _take_signals(_: Plan) -> None:
     for number in (*_LEFT_TO_SUPERVISOR, ORPHANED_SIGNAL):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What a preloaded library does at a fork may have blocked some.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def answer_stack_asks() -> None:
@@ -314,12 +316,13 @@ def _open_peak() -> None:
 def _step_back(nice: int) -> None:
     """A child that wakes up must not take the CPU from the supervisor that has woken it.
 
-    SCHED_BATCH promises just that. With two children and jobs that do nothing it is worth a tenth
-    of the throughput: the supervisor was interrupted once for every job.
+    SCHED_BATCH promises just that: without it the supervisor was interrupted once for every job. A
+    policy that somebody has chosen for the service stays.
     """
     os.nice(nice)
-    with suppress(OSError):  # Some container's filter may refuse it; nothing depends on it.
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    if os.sched_getscheduler(0) == os.SCHED_OTHER:
+        with suppress(OSError):  # Some container's filter may refuse it; nothing depends on it.
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _reseed() -> None:

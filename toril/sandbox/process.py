@@ -41,7 +41,6 @@ class Process:
         watch: over it, and over the call at work.
         death: how it ended, as far as anybody knows.
         was_killed: by us.
-        peak_bytes: of its last attempt as it says, which it does when that has changed.
     """
 
     def __init__(
@@ -60,7 +59,6 @@ class Process:
         self._meter_of_start: Meter | None = None
         self.death = Death()
         self.was_killed = False
-        self.peak_bytes: int | None = None
         self._loop = loop
         self._pidfd: int | None = None
         self._stack = StackReader(loop, ends.stack)

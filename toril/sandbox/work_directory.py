@@ -3,7 +3,8 @@
 What a job leaves may be large, deep, or made to be hard to remove: it is removed without following
 links and without ever building a long path. Most jobs leave nothing, and whether something was put
 in can be told by the directory's time of change: it is made with one that lies in the past, which
-every new entry moves, however coarse the clock of the file system is.
+every new entry moves, however coarse the clock of the file system is. The time at which its inode
+changed is looked at beside it: no call sets that one back.
 """
 
 # ruff: noqa: PTH208 - no pathlib where children are made
@@ -52,19 +53,26 @@ class WorkDirectory:
         self._is_own = is_own
         found = _stat(path)
         self._place = found.st_dev, found.st_ino
-        self._empty_since_ns = -1
+        self._empty_since_ns = (-1, -1)
         if is_own:
             self._look()
 
     def restore(self) -> None:
         """Mask, directory, and nothing in it: as the next call is to find them."""
         _umask(0o077)
-        found = _stat(".")
-        if (found.st_dev, found.st_ino) != self._place:
+        found = self._found()
+        if found is None or (found.st_dev, found.st_ino) != self._place:
             _chdir(self._path)
             found = _stat(".")
-        if self._is_own and found.st_mtime_ns != self._empty_since_ns:
+        if self._is_own and _times(found) != self._empty_since_ns:
             self._empty()
+
+    def _found(self) -> os.stat_result | None:
+        """Where the job has left us; None where nobody may look."""
+        try:
+            return _stat(".")
+        except OSError:
+            return None
 
     def _empty(self) -> None:
         for _ in empty(self._path):
@@ -73,9 +81,13 @@ class WorkDirectory:
 
     def _look(self) -> None:
         """If it is empty and its last change is old, it is empty as long as that is the last."""
-        changed_ns = _stat(self._path).st_mtime_ns
-        if changed_ns < _now_ns() - _OLD_NS and not _listdir(self._path):
-            self._empty_since_ns = changed_ns
+        found = _stat(self._path)
+        if found.st_mtime_ns < _now_ns() - _OLD_NS and not _listdir(self._path):
+            self._empty_since_ns = _times(found)
+
+
+def _times(found: os.stat_result) -> tuple[int, int]:
+    return found.st_mtime_ns, found.st_ctime_ns
 
 
 def empty(path: str) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """The attempts that run now: which claim is in which child, and what children say of them.
 
 It sits between the worker's loop and the pool. A change must keep: every claim that is started
-ends exactly once through `on_end`, with an outcome, whatever becomes of its child.
+ends exactly once through `on_end`, with an outcome, whatever becomes of its child; only one whose
+lock is lost before it has run ends without a word.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from toril import events as ev
 from toril.call import Outcome, Verdict
 from toril.correlation import of_job
 from toril.runtime.retry import unrun
-from toril.supervisor.calls import as_call, zygote_spec
+from toril.supervisor.calls import as_call, limits_of, zygote_spec
 from toril.supervisor.line import WAITING_S, Line, Pace
 from toril.supervisor.pool import Pool
 
@@ -82,6 +83,7 @@ class Attempts:
         self._pool = Pool(zygote_spec(queue), queue.least_concurrency, self)
         self._running: dict[Child, Claim] = {}
         self._began_s: dict[Child, float] = {}
+        self._runs_one_only = limits_of(queue).max_jobs == 1
         self._line = Line(self._on_overdue)
         self._pace = Pace()
         self._is_over = False
@@ -125,8 +127,19 @@ class Attempts:
 
     @property
     def _most_ahead(self) -> int:
-        """A child that runs one job only has no next one to wait for."""
-        return 0 if self._queue.limits.max_jobs == 1 else self._pace.ahead * self._pool.size
+        return self._pace.ahead * self._pool.size if self._may_be_ahead else 0
+
+    @property
+    def _may_be_ahead(self) -> bool:
+        """A child that runs one job only has no next one, and one that is missing none at all.
+
+        Where starts are counted, what goes back from the line would count as one.
+        """
+        return (
+            self.unavailable_since_s is None
+            and self._policy.max_started_attempts is None
+            and not self._runs_one_only
+        )
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -155,6 +168,7 @@ class Attempts:
     def adopt(self, queue: QueueSettings, policy: Policy, rehearsal: Rehearsal) -> None:
         """What starts from now on has these; what runs goes on as it began."""
         self._queue, self._policy = queue, policy
+        self._runs_one_only = limits_of(queue).max_jobs == 1
         least, most = queue.least_concurrency, queue.concurrency
         self._pool.roll(rehearsal, max(least, min(self._pool.size, most)))
 
@@ -170,6 +184,7 @@ class Attempts:
     def resize(self, size: int) -> None:
         """Have more children, or fewer."""
         self._pool.resize(size)
+        self.on_ready()
 
     @property
     def children(self) -> list[tuple[Child, Claim | None]]:
@@ -238,7 +253,8 @@ class Attempts:
     # -- what the pool tells
 
     def on_ready(self) -> None:
-        """A child is idle: who stands in line comes first."""
+        """A child is idle: who stands in line comes first, unless for too long."""
+        self._line.hand_back_overdue()
         while self._line and self._pool.free:
             self.start(self._line.pop())
         if not self.is_fed:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from toril.runtime.claim import Claim
+    from toril.sandbox.limits import Limits
     from toril.supervisor.settings import QueueSettings
 
 
@@ -77,6 +78,11 @@ def policy_of(queue: QueueSettings) -> Policy:
     )
 
 
+def limits_of(queue: QueueSettings) -> Limits:
+    """What the children of a queue may use; at `strict` each runs one job."""
+    return replace(queue.limits, max_jobs=1) if queue.level in STRICT else queue.limits
+
+
 def zygote_spec(queue: QueueSettings) -> ZygoteSpec:
     """What a zygote is told; the working directory is on the processor's import path."""
     directory = os.getcwd()  # noqa: PTH109 - a string goes over the wire
@@ -85,7 +91,7 @@ def zygote_spec(queue: QueueSettings) -> ZygoteSpec:
         queue=queue.name,
         processor=queue.processor,
         level=queue.level,
-        limits=replace(queue.limits, max_jobs=1) if queue.level in STRICT else queue.limits,
+        limits=limits_of(queue),
         python_path=path,
         working_directory=directory,
         allow=queue.allow,

@@ -80,10 +80,6 @@ class Line:
         """Claims that stand here."""
         return len(self._claims)
 
-    def __contains__(self, claim: Claim) -> bool:
-        """Does this very claim stand here?"""
-        return any(one is claim for _, one in self._claims)
-
     def append(self, claim: Claim) -> None:
         """To the end."""
         self._claims.append((time.monotonic(), claim))
@@ -106,14 +102,17 @@ class Line:
         self._claims.clear()
         return claims
 
+    def hand_back_overdue(self) -> None:
+        """Hand all back if the first has been here for too long: after a pause timers are late."""
+        if self._claims and self._claims[0][0] <= time.monotonic() - WAITING_S:
+            self._on_overdue(self.clear())
+
     def _look_in(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
 
     def _look(self) -> None:
         """One timer for all: it wakes for whoever was first when it was set."""
         self._timer = None
-        late_s = time.monotonic() - WAITING_S
-        if self._claims and self._claims[0][0] <= late_s:
-            self._on_overdue(self.clear())
-        elif self._claims:
-            self._look_in(self._claims[0][0] - late_s)
+        self.hand_back_overdue()
+        if self._claims:
+            self._look_in(max(0.0, self._claims[0][0] + WAITING_S - time.monotonic()))

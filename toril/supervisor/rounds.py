@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 BATCH = 32
 """Endings that leave at once, whatever stands in line; chosen: as for the line."""
 
+MOST_AT_ONCE = 64
+"""Jobs of one claim, if not more children are free; chosen: 64 take the server two milliseconds."""
+
 GATHER_S = 0.005
-"""How long an ending may gather company; chosen: a tenth of the work that may stand in line."""
+"""How long an ending may gather company; chosen: a quarter of the work that may stand in line."""
 
 
 class Rounds:
@@ -118,7 +121,9 @@ class Rounds:
         want = None
         if self._intake.is_open:
             queue = self._queue()
-            want = ClaimRequest(self._attempts.room, queue.lock_ms, queue.rate_limit)
+            free = self._attempts.free
+            count = min(self._attempts.room, max(free, MOST_AT_ONCE))
+            want = ClaimRequest(count, queue.lock_ms, queue.rate_limit, free)
             self._intake.asked()
         sent_s = asyncio.get_running_loop().time()
         try:

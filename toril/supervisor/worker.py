@@ -246,6 +246,7 @@ class Worker:
                     self._intake.rest()
                     if self.is_quiet:
                         await self._intake.leave_if_full()
+                    self._rounds.turn()
                     await self._wake.wait()
                     self._wake.clear()
         finally:

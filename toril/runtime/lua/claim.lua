@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
 -- Takes up to one runnable job per token and locks it. BullMQ layout: move to active, for k jobs.
---
 -- KEYS[1]  base
 -- ARGV     now_ms, lock_ms, worker name or '', max_data_bytes, max_opts_bytes,
 --          configured limit: tokens, per_us, burst, revision (four times '' for none),
---          id of a job and slot_ms of the one that follows it by a cron pattern, tokens...
+--          id of a job and slot_ms of the one that follows it by a cron pattern, how many can run
+--          at once (all that is taken of a concurrency that workers share), tokens...
 -- Returns  {stopped, limit_ttl_ms, next_delayed_ms, ghosts, due_id, due_opts, {job...}, now_ms}
---          stopped: 'full' (a job for every token) | 'empty' | 'gated' (paused, or as many active
+--          stopped: 'full' (a job for every token, or as much as one call reads) | 'empty' | 'gated' (paused, or as many active
 --          as allowed) | 'limited' | 'due' (ask again with the slot that follows the job due_id)
 --          | 'steps' (too many ghosts for one call: ask again)
 --          job: see lib/jobs.lua; the first has the first token, and so on
@@ -20,7 +20,7 @@
 -- include lib/jobs.lua
 -- include lib/take.lua
 local GHOSTS_MAX = 100
-local FIRST_TOKEN = 12
+local FIRST_TOKEN = 13
 
 local rarely = lazily(function()
   -- include lib/promote.lua
@@ -36,7 +36,7 @@ local max_bytes = {data = tonumber(ARGV[4]), opts = tonumber(ARGV[5])}
 local start = {now = int(now_ms), lock_ms = ARGV[2], worker = ARGV[3]}
 
 local sizes = check_claim(base)
-local gate = read_gate(base, sizes.active)
+local gate = read_gate(base, sizes.active, tonumber(ARGV[12]))
 local bucket, is_new = bucket_configured(bucket_read(base, now_us), bucket_from_args(ARGV, 6))
 
 local first = sizes.delayed > 0 and first_delayed(base)
@@ -46,13 +46,12 @@ if first and first < (now_ms + 1) * SCORE_PER_MS then
 end
 
 local function plan_of(job)
-  local opts = rarely().opts_of(job.opts)
-  return rarely().plan(base, job, opts, now_ms, ARGV[10], ARGV[11])
+  return rarely().plan(base, job, rarely().opts_of(job.opts), now_ms, ARGV[10], ARGV[11])
 end
 
-local jobs, ghosts, stopped, limit_ttl_ms, due = {}, 0, nil, 0, {'', ''}
+local jobs, ghosts, read_bytes, stopped, limit_ttl_ms, due = {}, 0, 0, nil, 0, {'', ''}
 local ids, source = {}, nil
-while #jobs < want do
+while #jobs < want and read_bytes < READ_MAX_BYTES do
   stopped, limit_ttl_ms = what_stops(base, gate, bucket, #jobs)
   if stopped or ghosts == GHOSTS_MAX then
     break
@@ -86,6 +85,7 @@ while #jobs < want do
       ids, first = {}, first_delayed(base)
     end
     jobs[#jobs + 1] = job.reply
+    read_bytes = read_bytes + job.data_bytes
   end
 end
 
@@ -96,5 +96,5 @@ if #jobs > 0 then
   redis.call('ZADD', base .. 'marker', 0, '0')
 end
 local next_delayed_ms = first and count_of(first / SCORE_PER_MS) or 0
-stopped = stopped or #jobs == want and 'full' or 'steps'
+stopped = stopped or ghosts == GHOSTS_MAX and 'steps' or 'full'
 return {stopped, limit_ttl_ms, next_delayed_ms, ghosts, due[1], due[2], jobs, start.now}

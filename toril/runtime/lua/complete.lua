@@ -16,6 +16,7 @@
 -- include lib/drained.lua
 -- include lib/batch.lua
 local FIRST = 7
+local TRIM_MAX = 1000
 local base, now_ms = KEYS[1], clock(ARGV[1])
 local keep_count, metrics_size = tonumber(ARGV[2]), tonumber(ARGV[5])
 
@@ -85,7 +86,10 @@ if keep_count ~= 0 then
   list_all(base, 'completed', now_ms, ids)
 end
 if keep_count > 0 or ARGV[3] ~= '' then
-  rarely().trim_finished(base, 'completed', now_ms, keep_count, ARGV[3], ARGV[4])
+  -- As much as each job for itself would remove.
+  local limit = tonumber(ARGV[4])
+  limit = math.max(limit, math.min(limit * #ended, TRIM_MAX))
+  rarely().trim_finished(base, 'completed', now_ms, keep_count, ARGV[3], int(limit))
 end
 if metrics_size > 0 then
   rarely().count_metrics(base, 'completed', now_ms, metrics_size, #ended)

@@ -10,9 +10,11 @@ local ATS, PROCESSED_ON = 6, 11
 -- Read in place of a field that is too large; nobody writes it.
 local NO_FIELD = 't:none'
 
+-- Data after which a call takes no further job; chosen: no reply is late because it is long.
+local READ_MAX_BYTES = 1048576
+
 -- All about a job; nil for a ghost (no job under that id, another type than a hash, or one of BullMQ's
--- old markers). Data and
--- options over their limit in bytes are not read: their size says so.
+-- old markers). Data and options over their limit in bytes are not read: their size says so.
 local function read_job(base, id, max_bytes)
   if id:sub(1, 2) == '0:' then
     return nil
@@ -32,7 +34,7 @@ local function read_job(base, id, max_bytes)
   end
   reply[16], reply[17], reply[18] = id, data_bytes, opts_bytes
   return {
-    id = id, key = key, reply = reply, opts = reply[2], name = reply[3] or nil,
+    id = id, key = key, reply = reply, opts = reply[2], name = reply[3] or nil, data_bytes = data_bytes,
     is_to_run = not (reply[12] or reply[13]), rjk = reply[15] or nil,
   }
 end

@@ -16,11 +16,13 @@ end
 
 -- What bounds the claims of a queue: how many more jobs may be active (0 while it is paused), how long
 -- it is held (see hold.lua), and BullMQ's limit, at most `max` claims in each window of `duration_ms`.
--- `active`: how many are.
-local function read_gate(base, active)
+-- `active`: how many are; `free`: how many jobs of this claim can run at once. Of a concurrency that
+-- all workers share nobody takes what only stands in line.
+local function read_gate(base, active, free)
   local meta = redis.call('HMGET', base .. 'meta', 'paused', 'concurrency', 'max', 'duration')
+  local shared = number_of(meta[2])
   return {
-    room = meta[1] and 0 or (number_of(meta[2]) or math.huge) - active,
+    room = meta[1] and 0 or shared and math.min(shared - active, free) or math.huge,
     max = number_of(meta[3]), duration_ms = number_of(meta[4]),
     held_ms = math.max(0, redis.call('PTTL', base .. 'toril:hold')),
   }
