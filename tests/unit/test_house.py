@@ -23,13 +23,17 @@ _UNDONE = re.compile(r"\b(?:TO[D]O|FIX[M]E|XX[X])\b")
 
 @cache
 def _texts() -> dict[str, str]:
-    """Path → text of every file that is, or is about to be, in the repository."""
+    """Path → text of every file of text that is, or is about to be, in the repository."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode != 0:
         pytest.skip("not a git checkout")
     paths = [Path(name) for name in listed.stdout.split("\0") if name]
-    return {str(path): _text(ROOT / path) for path in paths if (ROOT / path).is_file()}
+    return {
+        str(path): _text(ROOT / path)
+        for path in paths
+        if (ROOT / path).is_file() and path.suffix != ".png"
+    }
 
 
 def _text(path: Path) -> str:
