@@ -1,8 +1,8 @@
 """Sends commands as raw EVALSHA in one non-transactional pipeline, and isolates their errors.
 
-redis-py's registered scripts would add a round trip per pipeline, and its pipeline costs more than
-all else that a worker does for a settlement: only its connections are used. A script that the
-server does not know is loaded, and only what failed for it is sent again: the others have been
+redis-py's registered scripts would add a round trip per pipeline, and its pipeline packs every
+argument in Python and awaits each reply four times: only its connections are used. A script that
+the server does not know is loaded, and only what failed for it is sent again: the others have been
 executed.
 """
 

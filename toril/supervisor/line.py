@@ -1,10 +1,10 @@
 """Claims that stand in line for a child: short jobs are claimed a little ahead of the children.
 
 With one claim per free child every job costs Redis a script call of its own, and its child waits
-for a round trip before the next. How far ahead is *measured*: what stands in line is never more
-than `AHEAD_S` of work, so nobody could have run it much sooner. A change must keep: who waits
-longer than `WAITING_S` all the same, because a job before it overruns, is handed back, and with it
-who stands behind.
+for a round trip before the next. How far ahead is *measured*: what stands in line is, in the
+mean, at most `AHEAD_S` of work for each child, so nobody could have run it much sooner. A change
+must keep: who waits longer than `WAITING_S` all the same, because a job before it overruns, is
+handed back, and with it who stands behind.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WAITING_S = 0.1
 """How long a claim may stand in line; given: the design's bound."""
 
 _WEIGHT = 1 / 16
-"""Share of the latest run in the mean; chosen: a little more than half of a line."""
+"""Share of the latest run in the mean; chosen: half of a line."""
 
 _PROOF = 8
 """Short jobs in a row for each claim that may stand in line; chosen: a queue of few jobs, each of

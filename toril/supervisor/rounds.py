@@ -2,9 +2,9 @@
 
 A round trip carries reports, then endings, then a claim. It leaves at once when there is something
 to say, except where children have their next jobs in line: then what they finish gathers for a
-moment, because a script call for sixteen jobs costs Redis about a third of sixteen calls. A change
-must keep: with nothing in line nothing is held back, and a claim is held by the lock keeper from
-the tick it arrives.
+moment, because a script call for sixteen jobs costs Redis about a quarter of sixteen calls. A
+change must keep: with nothing in line nothing is held back, and a claim is held by the lock keeper
+from the tick it arrives.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 #!lua
 -- Adds jobs without ties: runnable, last in first out, prioritized or delayed. `add_tied.lua` adds
--- those with a parent or a deduplication id; it could add these, at three times the cost: here what
--- concerns the queue and not one job (settings, marker, counter, trimming) is done once per call.
+-- those with a parent or a deduplication id; it could add these too, for more of the server's time:
+-- here what concerns the queue and not one job (settings, marker, counter, trimming) is done once.
 -- A key of the wrong type refuses the whole call.
 --
 -- KEYS[1]  base
