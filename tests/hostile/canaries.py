@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
+OWNED = "ARENA_OWNS_ITS_USER"
+"""Set where nobody else runs as the arena's user: a person's other programs are no attack."""
+
 
 class Canaries:
     """Open as a context; `targets` names everything for an attacker, `problems` what was touched.
@@ -137,20 +140,33 @@ class Canaries:
 
 
 def processes_of(supervisor: int, known: AbstractSet[int | None]) -> dict[int, str]:
-    """Processes below the supervisor, and of its user if that is an ordinary one: pid → name."""
-    mine, parents = os.getuid(), {}
+    """Processes below the supervisor, and all of its user if that is its own: pid → name."""
+    mine, everybody = os.getuid(), _everybody()
+    below = {supervisor}
+    while more := {pid for pid, facts in everybody.items() if facts[0] in below} - below:
+        below |= more
+    is_owned = OWNED in os.environ
+    return {
+        pid: facts[2]
+        for pid, facts in everybody.items()
+        if (pid in below or (is_owned and facts[1] == mine))
+        and pid != supervisor
+        and pid not in known
+    }
+
+
+def is_anybody(uid: int) -> bool:
+    """Does anything run as this user?"""
+    return any(facts[1] == uid for facts in _everybody().values())
+
+
+def _everybody() -> dict[int, tuple[int, int, str]]:
+    found = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with suppress(OSError):
-                parents[int(entry)] = _facts(int(entry))
-    below = {supervisor}
-    while more := {pid for pid, facts in parents.items() if facts[0] in below} - below:
-        below |= more
-    return {
-        pid: facts[2]
-        for pid, facts in parents.items()
-        if (pid in below or (mine and facts[1] == mine)) and pid != supervisor and pid not in known
-    }
+                found[int(entry)] = _facts(int(entry))
+    return found
 
 
 def _facts(pid: int) -> tuple[int, int, str]:

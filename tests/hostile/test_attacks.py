@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,13 +34,19 @@ def passes() -> list[Any]:
             who,
             case,
             id=f"{level.value}-{who}-{case.id}",
-            marks=[] if (level, who) in SHORT_PASSES else [pytest.mark.slow],
+            marks=_marks(level, who),
         )
         for level in Level
         for who in ("ordinary", "root")
         for case in CASES
         if case.expected[level] is not OPEN
     ]
+
+
+def _marks(level: Level, who: str) -> list[pytest.MarkDecorator]:
+    """What one arena tells belongs to one worker of several: else each would run it for itself."""
+    together = pytest.mark.xdist_group(f"{level.value}-{who}")
+    return [together] if (level, who) in SHORT_PASSES else [together, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +56,7 @@ def records() -> Callable[[Level, str], Records]:
     @functools.cache
     def run(level: Level, who: str) -> Records:
         with place_for(who) as place:
-            done = run_as(who, place, ["tests.hostile.arena", level.value])
+            done = run_as(place, ["tests.hostile.arena", level.value])
         found = [json.loads(line) for line in done.stdout.splitlines()]
         records = {one["case"]: {**one, "stderr": done.stderr[-4000:]} for one in found}
         return records or {"": {"stderr": done.stderr[-4000:]}}
@@ -76,7 +83,7 @@ def test_a_grant_opens_no_more_than_it_says(who, grant):
     if who not in who_can_be():
         pytest.skip(f"cannot be {who}: these tests run as user {os.getuid()}")
     with place_for(who) as place:
-        done = run_as(who, place, ["tests.hostile.arena", f"restricted+{grant}"])
+        done = run_as(place, ["tests.hostile.arena", f"restricted+{grant}"])
     found = [json.loads(line) for line in done.stdout.splitlines()]
 
     assert [one for one in found if one["problems"]] == []
@@ -96,3 +103,18 @@ def test_from_restricted_up_nothing_is_open():
     """An attack that succeeds may be so at `process` only."""
     walls = (Level.RESTRICTED, Level.STRICT)
     assert [case.id for case in CASES if any(case.expected[one] is OPEN for one in walls)] == []
+
+
+def test_runs_at_the_same_time_see_nothing_of_each_other():
+    """Or one would take the other's processes for what its attacks left."""
+    with place_for("ordinary") as one, place_for("ordinary") as other:
+        if os.getuid() == 0:
+            assert one.uid != other.uid
+        command = ["tests.hostile.arena", "process", "exit_with", "return_nan"]
+        with ThreadPoolExecutor() as pool:
+            both = list(pool.map(lambda place: run_as(place, command), [one, other]))
+
+    for done in both:
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [record["problems"] for record in found] == [[]] * len(found), done.stderr[-3000:]
+        assert len(found) > 1

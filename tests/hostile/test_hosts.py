@@ -64,15 +64,15 @@ def place(who: str) -> Iterator[Place]:
         yield found
 
 
-def said(who: str, place: Place, *command: str) -> list[dict[str, Any]]:
-    done = run_as(who, place, ["tests.hostile.filters", *command])
+def said(place: Place, *command: str) -> list[dict[str, Any]]:
+    done = run_as(place, ["tests.hostile.filters", *command])
     assert done.stdout, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.mark.timeout(120)
-def test_restricted_holds_in_a_container_with_dockers_profile(who, place):
-    records = said(who, place, "docker", "tests.hostile.arena", "restricted", *NAMES)
+def test_restricted_holds_in_a_container_with_dockers_profile(place):
+    records = said(place, "docker", "tests.hostile.arena", "restricted", *NAMES)
 
     assert [one for one in records if one["problems"]] == []
     assert len(records) == len(NAMES)
@@ -80,22 +80,22 @@ def test_restricted_holds_in_a_container_with_dockers_profile(who, place):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_restricted_holds_in_a_container_against_everything(who, place):
-    records = said(who, place, "docker", "tests.hostile.arena", "restricted")
+def test_restricted_holds_in_a_container_against_everything(place):
+    records = said(place, "docker", "tests.hostile.arena", "restricted")
 
     assert [one for one in records if one["problems"]] == []
     assert len(records) == sum(case.expected[Level.RESTRICTED] is not OPEN for case in CASES)
 
 
-def test_restricted_starts_in_a_container(who, place):
-    assert said(who, place, "docker", "tests.hostile.start", "restricted") == [
+def test_restricted_starts_in_a_container(place):
+    assert said(place, "docker", "tests.hostile.start", "restricted") == [
         {"verdict": "returned", "value": "5"}
     ]
 
 
 @pytest.mark.parametrize(("level", "hidden", "name"), REFUSALS)
-def test_level_without_its_mechanism_is_refused_by_name(level, hidden, name, who, place):
-    (refusal,) = said(who, place, hidden, "tests.hostile.start", level, CGROUP)
+def test_level_without_its_mechanism_is_refused_by_name(level, hidden, name, place):
+    (refusal,) = said(place, hidden, "tests.hostile.start", level, CGROUP)
 
     assert (refusal["level"], refusal["missing"]) == (level, [name])
     assert f'level "{level}" cannot be enforced' in refusal["reason"]
@@ -104,8 +104,8 @@ def test_level_without_its_mechanism_is_refused_by_name(level, hidden, name, who
 
 
 @pytest.mark.parametrize(("level", "hidden", "name"), WAIVERS)
-def test_level_whose_missing_mechanism_is_waived_in_writing_starts(level, hidden, name, who, place):
-    assert said(who, place, hidden, "tests.hostile.start", level, name) == [
+def test_level_whose_missing_mechanism_is_waived_in_writing_starts(level, hidden, name, place):
+    assert said(place, hidden, "tests.hostile.start", level, name) == [
         {"verdict": "returned", "value": "5"}
     ]
 
@@ -113,7 +113,7 @@ def test_level_whose_missing_mechanism_is_waived_in_writing_starts(level, hidden
 @pytest.mark.parametrize(
     "hidden", ["docker", pytest.param("landlock-unknown", marks=pytest.mark.slow)]
 )
-def test_process_needs_nothing_of_the_kernel(hidden, who, place):
-    assert said(who, place, hidden, "tests.hostile.start", "process") == [
+def test_process_needs_nothing_of_the_kernel(hidden, place):
+    assert said(place, hidden, "tests.hostile.start", "process") == [
         {"verdict": "returned", "value": "5"}
     ]

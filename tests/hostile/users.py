@@ -1,13 +1,16 @@
 """Running the arena as somebody: as root, or as an ordinary user who can read nothing of ours.
 
-An ordinary user is this process's own where that is one. As root it is a number nobody has; where
-the checkout or the environment cannot be read by him, he gets a copy.
+An ordinary user is this process's own where that is one. As root it is a number nobody has, another
+one for each run at the same time: the arena takes whatever else runs as its user for what an attack
+left, and the kernel counts processes by user. Where the checkout or the environment cannot be read
+by him, he gets a copy.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,13 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.hostile.canaries import OWNED, is_anybody
 from tests.process.harness import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-STRANGER = 58_741
-"""A user id that nobody has; chosen: above what systems give out, below `nobody`."""
+STRANGERS = range(58_741, 58_741 + 64)
+"""User ids that nobody has; chosen: above what systems give out, below `nobody`."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,13 @@ class Place:
     """Where somebody finds the code.
 
     Attributes:
+        uid: who it is.
         python: the interpreter of the environment.
         root: the checkout.
         home: a directory of his own.
     """
 
+    uid: int
     python: str
     root: Path
     home: Path
@@ -45,23 +51,17 @@ def who_can_be() -> list[str]:
     return ["ordinary", "root"] if os.getuid() == 0 else ["ordinary"]
 
 
-def uid_of(who: str) -> int:
-    """The number of a user."""
-    if who == "root":
-        return 0
-    return STRANGER if os.getuid() == 0 else os.getuid()
-
-
 def run_as(
-    who: str, place: Place, command: Sequence[str], *, env: dict[str, str] | None = None
+    place: Place, command: Sequence[str], *, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a module of ours to its end; what it needs of the environment and no more."""
-    uid = uid_of(who)
-    changes = {"user": uid, "group": uid, "extra_groups": []} if os.getuid() == 0 and uid else {}
+    uid, home = place.uid, str(place.home)
+    changes = {"user": uid, "group": uid, "extra_groups": []} if uid != os.getuid() else {}
     return subprocess.run(
         [place.python, "-m", *command],
         cwd=place.root,
-        env={"PATH": os.environ["PATH"], "HOME": str(place.home), "TMPDIR": str(place.home)}
+        env={"PATH": os.environ["PATH"], "HOME": home, "TMPDIR": home}
+        | ({OWNED: "1"} if changes else {})
         | (env or {}),
         capture_output=True,
         text=True,
@@ -76,27 +76,54 @@ def place_for(who: str) -> Iterator[Place]:
 
     Not below pytest's own temporary directories, which nobody else may enter.
     """
-    with tempfile.TemporaryDirectory(prefix="toril-hostile-") as folder:
-        yield _prepared(who, Path(folder))
+    with _user(who) as uid, tempfile.TemporaryDirectory(prefix="toril-hostile-") as folder:
+        yield _prepared(uid, Path(folder))
 
 
-def _prepared(who: str, folder: Path) -> Place:
-    home, uid = folder / "home", uid_of(who)
+@contextmanager
+def _user(who: str) -> Iterator[int]:
+    """The number of a user; as a stranger one that is nobody else's meanwhile.
+
+    An abstract socket is the lock. What a run that was killed has left may still have its user, so
+    that is looked at, too.
+    """
+    if who == "root" or os.getuid() != 0:
+        yield os.getuid()
+        return
+    for uid in STRANGERS:
+        with socket.socket(socket.AF_UNIX) as lock:
+            if _is_taken(lock, uid) or is_anybody(uid):
+                continue
+            yield uid
+            return
+    raise RuntimeError(f"all users from {STRANGERS[0]} to {STRANGERS[-1]} are taken")
+
+
+def _is_taken(lock: socket.socket, uid: int) -> bool:
+    try:
+        lock.bind(f"\0toril-hostile-{uid}")
+    except OSError:
+        return True
+    return False
+
+
+def _prepared(uid: int, folder: Path) -> Place:
+    home = folder / "home"
     home.mkdir()
     for path in (folder, home):
         path.chmod(0o755)
     if os.getuid() == 0:
         os.chown(home, uid, uid)
-    ours = Place(sys.executable, ROOT, home)
-    if _can_work(who, ours):
+    ours = Place(uid, sys.executable, ROOT, home)
+    if _can_work(ours):
         return ours
     copied = _copied(folder)
-    return Place(str(copied / "venv" / "bin" / "python"), copied / "tree", home)
+    return Place(uid, str(copied / "venv" / "bin" / "python"), copied / "tree", home)
 
 
-def _can_work(who: str, place: Place) -> bool:
+def _can_work(place: Place) -> bool:
     try:
-        return run_as(who, place, ["tests.hostile.arena", "none"]).returncode == 0
+        return run_as(place, ["tests.hostile.arena", "none"]).returncode == 0
     except PermissionError:
         return False
 
