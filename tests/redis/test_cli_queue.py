@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.command import Command
 from toril import NewJob, Queue
+from toril.cli.queue.known import unknown
 
 pytestmark = pytest.mark.servers("valkey")
 
@@ -55,6 +56,7 @@ def test_a_prefix_without_queues_is_told(toril):
 
 
 def test_a_queue_is_paused_and_resumed(toril, queue):
+    queue.add("a")
     said = toril("queue", "pause", "images", "--json")
     assert said.records("queue pause") == [{"queue": "images", "is_paused": True}]
     assert queue.is_paused()
@@ -77,7 +79,8 @@ def test_a_drain_is_asked_for_and_can_be_looked_at(toril, queue):
     assert sum(queue.counts().values()) == 0
 
 
-def test_limits_are_set_shown_and_taken_away(toril):
+def test_limits_are_set_shown_and_taken_away(toril, queue):
+    queue.add("a")
     none = {
         "queue": "images",
         "rate_limit": None,
@@ -112,9 +115,41 @@ def test_limits_are_set_shown_and_taken_away(toril):
     ],
 )
 def test_limits_that_cannot_be_meant_change_nothing(toril, queue, flags, code):
+    queue.add("a")
     assert toril("queue", "limits", "images", *flags).code == code
     assert queue.get_rate_limit() is None
 
 
 def test_a_name_that_is_no_queue_is_78(toril):
     assert toril("queue", "pause", "a:b").code == 78
+
+
+@pytest.mark.parametrize(
+    "words", [["pause"], ["resume"], ["drain", "--yes"], ["limits"], ["limits", "--burst", "3"]]
+)
+def test_a_queue_that_is_not_there_is_told_with_those_that_are(toril, queue, redis_client, words):
+    queue.add("a")
+    action, *flags = words
+    before = sorted(redis_client.keys())
+    said = toril("queue", action, "imgaes", *flags, "--json")
+    assert (said.code, said.out) == (69, "")
+    assert f"toril queue {action}: there is no queue 'imgaes' with the prefix 'bull'" in said.err
+    assert "did you mean 'images'?" in said.err
+    assert ("--create" in said.err) == (action in {"pause", "limits"})
+    assert sorted(redis_client.keys()) == before
+
+
+def test_a_queue_can_be_paused_and_limited_before_it_is_there(toril, queue):
+    assert "is paused" in toril("queue", "pause", "images", "--create").out
+    assert queue.is_paused()
+    assert "not paused" in toril("queue", "resume", "images").out
+    assert toril("queue", "resume", "images").code == 0
+    assert toril("queue", "limits", "mail", "--rate-limit", "5/s", "--create").code == 0
+    assert "5 in 1.0 s" in toril("queue", "limits", "mail").out
+
+
+def test_of_many_queues_some_are_named():
+    names = [f"queue-{number}" for number in range(30)]
+    words = unknown("nothing", "bull", names)
+    assert words.endswith("'queue-19' and 10 more)")
+    assert unknown("nothing", "bull", []) == "there is no queue 'nothing' with the prefix 'bull'"

@@ -79,7 +79,7 @@ def _add_add(verbs: Verbs) -> None:
     add("queue", metavar="QUEUE")
     add("name", metavar="NAME")
     add("--data", default="{}", metavar="JSON", help="`-` reads standard input; default: {}")
-    add("--job-id", metavar="ID")
+    add("--job-id", metavar="ID", help="of your own; one that is there already is not added again")
     add("--delay", metavar="T", help="such as 10s")
     add("--priority", metavar="N", help="1 (first) to 2097151")
     add("--lifo", action="store_true", help="run next")

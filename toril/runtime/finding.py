@@ -1,4 +1,4 @@
-"""Which queues there are under a prefix: a bounded scan for their keys; a program."""
+"""Which queues there are under a prefix: a bounded scan for their keys, or a look; programs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ MAX_SCANS = 20_000
 
 _OWN_KEYS = frozenset({"meta", "id"})
 """What every queue has that a producer has added to, or a worker has opened."""
+
+_FIRST_KEYS = ("meta", "id", "events", "toril:limit")
+"""What one of is there as soon as anything was done to a queue; a resumed one has its events only,
+one that is limited before all else the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,19 @@ def find_queues(prefix: str) -> Program[FoundQueues]:
         if cursor == b"0":
             break
     return FoundQueues(sorted(names), cursor == b"0")
+
+
+def is_queue(base: str) -> Program[bool]:
+    """Is there a queue of this name, whoever made it?
+
+    Args:
+        base: `P:Q:`.
+
+    Raises:
+        RedisUnavailable: Redis cannot be reached.
+    """
+    (found,) = yield from plain(("EXISTS", *(base + key for key in _FIRST_KEYS)))
+    return bool(found)
 
 
 def _queues(prefix: str, keys: Iterable[bytes]) -> Iterable[str]:

@@ -36,7 +36,9 @@ def add_jobs(verbs: Verbs) -> None:
 
 
 def _add_queue(parser: Parser) -> None:
-    parser.add_argument("--queue", required=True, metavar="NAME")
+    parser.add_argument(
+        "--queue", required=True, metavar="NAME", help="of the jobs; has to be given"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON")
     add_server_flags(parser)
 

@@ -9,6 +9,7 @@ from toril.cli.asking import DECLINED, is_wanted, need_terminal
 from toril.cli.jobs.acting import SAMPLE
 from toril.cli.jobs.listing import listed, show_table
 from toril.cli.output import put, put_json, say
+from toril.cli.queue.known import is_known
 from toril.cli.queue.limits import limits
 from toril.cli.queue.listing import list_queues
 from toril.cli.records import Planned, QueueDrained, QueuePaused
@@ -29,7 +30,13 @@ def main(options: argparse.Namespace) -> int:
     if options.action == "list":
         return list_queues(server, options)
     with Queue(options.queue, redis=server.url, prefix=server.prefix) as queue:
+        if not (_creates(options) or is_known(server, queue.name, options)):
+            return os.EX_UNAVAILABLE
         return _ACTIONS[options.action](queue, options)
+
+
+def _creates(options: argparse.Namespace) -> bool:
+    return getattr(options, "create", False)
 
 
 def _pause(queue: Queue, options: argparse.Namespace) -> int:

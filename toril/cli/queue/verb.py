@@ -31,6 +31,12 @@ def _add_name(parser: Parser) -> None:
     _add_server(parser)
 
 
+def _add_create(parser: Parser) -> None:
+    text = "of a queue that is not there yet, too: it has this from its first job on"
+    parser.add_argument("--create", action="store_true", help=text)
+    _add_name(parser)
+
+
 def _add_drain(parser: Parser) -> None:
     parser.add_argument("--delayed", action="store_true", help="delayed jobs too")
     add_bulk_flags(parser)
@@ -47,12 +53,12 @@ def _add_limits(parser: Parser) -> None:
         either.add_argument(f"--{flag}", metavar=metavar, help=text)
         either.add_argument(f"--no-{flag}", action="store_true", help="take it away")
     parser.add_argument("--burst", metavar="N", help="tokens that a full bucket of toril's holds")
-    _add_name(parser)
+    _add_create(parser)
 
 
 _ACTIONS = (
     Action("list", "list the queues of a prefix", "list --prefix bull", _add_server),
-    Action("pause", "claim nothing any more; what runs runs on", "pause images", _add_name),
+    Action("pause", "claim nothing any more; what runs runs on", "pause images", _add_create),
     Action("resume", "claim again", "resume images", _add_name),
     Action("drain", "remove the jobs that wait", "drain images --dry-run", _add_drain),
     Action("limits", "show or change limits", "limits images --rate-limit 200/60s", _add_limits),
