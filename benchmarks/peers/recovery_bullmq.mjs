@@ -1,5 +1,6 @@
-// A BullMQ worker of one job at a time, in a child process or inline, with BullMQ's defaults.
-// node recovery_bullmq.mjs <socket path> <queue> <sandboxed|inline> <0, or lock and stalled ms>
+// A BullMQ worker of one job at a time, in a child process or inline, of a lock and an interval
+// of so many milliseconds (BullMQ's default for both: 30000).
+// node recovery_bullmq.mjs <socket path> <queue> <sandboxed|inline> <milliseconds>
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'bullmq';
@@ -7,11 +8,9 @@ import { Worker } from 'bullmq';
 const [socket, queue, kind, interval] = process.argv.slice(2);
 const file = fileURLToPath(new URL('recovery_job.cjs', import.meta.url));
 const processor = kind === 'inline' ? createRequire(import.meta.url)(file) : file;
-const shorter = Number(interval)
-  ? { lockDuration: Number(interval), stalledInterval: Number(interval) }
-  : {};
 const worker = new Worker(queue, processor, {
   connection: { path: socket, maxRetriesPerRequest: null },
-  ...shorter,
+  lockDuration: Number(interval),
+  stalledInterval: Number(interval),
 });
 worker.on('error', (error) => console.error('ERROR', error));

@@ -255,3 +255,10 @@ def read_to_end(descriptor: int) -> bytes:
     while part := os.read(descriptor, 65536):
         parts.append(part)
     return b"".join(parts)
+
+
+def test_a_reload_that_needs_a_restart_for_some_of_it_is_a_warning_that_names_it():
+    said = logged(lifecycle.Reloaded(("drain_timeout",), ("health.listen", "log.level")))
+    assert " WARNING " in said
+    assert said.endswith("changed: drain_timeout; needs a restart: health.listen, log.level\n")
+    assert "WARNING" not in logged(lifecycle.Reloaded(("drain_timeout",), ()))
