@@ -1,10 +1,9 @@
 """How long from `kill -9` of the process that runs a job until the job runs again in another?
 
 By the clock of the machine, which the job writes down as it starts. Every worker works one job at
-a time, as it comes. toril's child, with the wait of 1 s that its rule for crashes prescribes: what
-is beyond it is the worker's. toril's zygote, whose loss is no fault of the job and has no wait:
-nearly all of it is the start of another. RQ's work horse with `Retry` and BullMQ's sandboxed child
-with a second attempt, neither of which waits. And BullMQ's inline worker, with another beside it
+a time, as it comes. toril's child: a first crash has no wait. toril's zygote: nearly all of it is
+the start of another. RQ's work horse with `Retry` and BullMQ's sandboxed child with a second
+attempt, neither of which waits. And BullMQ's inline worker, with another beside it
 that finds the job stalled, by BullMQ's defaults: it looks every 30 s and takes what it has seen
 twice, so that it depends on when the kill falls between two looks; the turns are spread evenly over
 that. The ratios are to this last one, the only one here whose worker dies and not a child of it:

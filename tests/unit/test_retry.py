@@ -91,16 +91,16 @@ def test_one_attempt_means_no_retry(attempts: int) -> None:
 
 
 @pytest.mark.parametrize("verdict", CRASHES)
-def test_crash_is_retried_later_and_fails_at_the_limit(verdict: Verdict) -> None:
-    assert after(verdict) == Retry("why", 1000, Counts.CRASH)
-    assert after(verdict, replace(CLAIM, crashes=1)) == Retry("why", 2000, Counts.CRASH)
+def test_first_crash_is_retried_at_once_then_later_and_fails_at_the_limit(verdict) -> None:
+    assert after(verdict) == Retry("why", 0, Counts.CRASH)
+    assert after(verdict, replace(CLAIM, crashes=1)) == Retry("why", 1000, Counts.CRASH)
     assert after(verdict, replace(CLAIM, crashes=2)) == Fail("crashed 3 times (why)", Counts.CRASH)
 
 
 @pytest.mark.parametrize("verdict", CRASHES)
 def test_crashes_do_not_look_at_attempts(verdict: Verdict) -> None:
     claim = replace(CLAIM, opts=JobOpts(attempts=1), attempts_made=5)
-    assert after(verdict, claim) == Retry("why", 1000, Counts.CRASH)
+    assert after(verdict, claim) == Retry("why", 0, Counts.CRASH)
 
 
 @pytest.mark.parametrize("verdict", CRASHES)
@@ -111,6 +111,13 @@ def test_on_crash_fail_fails_at_the_first(verdict: Verdict) -> None:
 def test_crash_limit_of_one_is_worded_as_once() -> None:
     policy = Policy(max_crashes=1)
     assert after(Verdict.CRASHED, policy=policy) == Fail("crashed once (why)", Counts.CRASH)
+
+
+@pytest.mark.parametrize(("crashes", "delay_ms"), [(0, 0), (1, 1000), (2, 2000), (5, 16_000)])
+def test_crashes_from_the_second_on_wait_longer_each(crashes: int, delay_ms: int) -> None:
+    """However many are allowed, a job that always kills its child never spins."""
+    found = after(Verdict.CRASHED, replace(CLAIM, crashes=crashes), Policy(max_crashes=100))
+    assert found == Retry("why", delay_ms, Counts.CRASH)
 
 
 def test_crash_delay_stays_within_bounds() -> None:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from toril.runtime.options import Backoff
 
 CRASH_DELAY_MS = 1_000
-"""Wait after the first crash, doubled with every further one; chosen: a crash that the machine
-causes (memory, disk) needs a moment to pass."""
+"""Wait after the second crash, doubled with every further one; chosen: a crash that the machine
+causes (memory, disk) needs a moment to pass. The first has none: mostly it is not the job's doing
+(an OOM killer, somebody's kill -9), and where it is, the limit on crashes is near."""
 
 STARTED_TOO_OFTEN = "job started more than allowable limit"
 """Why a job fails at its start beyond `Policy.max_started_attempts`; given by BullMQ."""
@@ -311,7 +312,11 @@ def _after_crash(claim: Claim, outcome: Outcome, policy: Policy) -> Settlement:
         return _fail(claim, f"crashed {times} ({reason})", Counts.CRASH, policy)
     if _is_started_out(policy, claim.attempts_started):
         return _fail(claim, reason, Counts.CRASH, policy)
-    return Retry(reason, _doubled(CRASH_DELAY_MS, crashes - 1), Counts.CRASH)
+    return Retry(reason, _crash_delay_ms(crashes), Counts.CRASH)
+
+
+def _crash_delay_ms(crashes: int) -> int:
+    return _doubled(CRASH_DELAY_MS, crashes - 2) if crashes > 1 else 0
 
 
 def _fail(claim: Claim, reason: str, counts: Counts, policy: Policy) -> Fail:
