@@ -1,4 +1,4 @@
-"""add.lua: what lands in Redis is what Node's `queue.add` leaves, and nothing lands twice."""
+"""What add.lua and add_one.lua leave is what Node's `queue.add` leaves, and nothing lands twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOW_MS = 1_700_000_000_000
 
 
 class Adder:
-    """Runs add.lua at a time that the test sets."""
+    """Runs add.lua or add_one.lua at a time that the test sets."""
 
     def __init__(self, client):
         self.client = client
@@ -30,7 +30,9 @@ class Adder:
         prepared = [prepare(job) for job in jobs]
         (call,) = add_calls(BASE, prepared, range(len(prepared)), self.key, version=version)
         args = (self.now_ms, *call.command.args[1:])
-        return call.command.parse(self.client.eval(script("add").text, 1, BASE, *args))
+        return call.command.parse(
+            self.client.eval(script(call.command.script).text, 1, BASE, *args)
+        )
 
 
 @pytest.fixture
@@ -225,6 +227,62 @@ def test_a_key_of_another_type_is_refused_before_anything_is_written(add, redis_
         redis_client.rpush(BASE + name, "x")
     with unchanged_keyspace(redis_client), pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         add(NewJob("a"), NewJob("b", delay="1s"), NewJob("c", priority=1))
+
+
+@pytest.mark.parametrize("name", ["wait", "marker", "events", "meta", "id", "active"])
+def test_a_single_job_is_refused_before_anything_is_written(add, redis_client, name):
+    if name == "active":
+        redis_client.hset(BASE + "meta", "concurrency", "3")
+    if name in {"wait", "active"}:
+        redis_client.set(BASE + name, "x")
+    else:
+        redis_client.rpush(BASE + name, "x")
+    said = f"WRONGTYPE the key {BASE}{name} has the wrong type"
+    with unchanged_keyspace(redis_client), pytest.raises(redis.ResponseError, match=said):
+        add(NewJob("a"), version="toril:9")
+
+
+@pytest.mark.parametrize("options", [{}, {"job_id": "x"}])
+def test_a_single_job_whose_key_is_none_is_refused(add, redis_client, options):
+    redis_client.set(BASE + options.get("job_id", "1"), "no job")
+    with unchanged_keyspace(redis_client), pytest.raises(redis.ResponseError, match="is no job"):
+        add(NewJob("a", **options))
+
+
+@pytest.mark.parametrize("last", ["many", "1.5", "9" * 18])
+def test_a_single_job_does_not_count_on_from_what_is_no_count(add, redis_client, last):
+    redis_client.set(BASE + "id", last)
+    with unchanged_keyspace(redis_client), pytest.raises(redis.ResponseError, match="no integer"):
+        add(NewJob("a"))
+
+
+@pytest.mark.parametrize("meta", [{"paused": "1"}, {"concurrency": "1"}, {"concurrency": "0"}])
+def test_a_single_job_wakes_nobody_while_the_queue_is_gated(add, redis_client, meta):
+    redis_client.hset(BASE + "meta", mapping=meta)
+    redis_client.lpush(BASE + "active", "other")
+    add(NewJob("a"))
+    assert (marker(redis_client), wait(redis_client)) == ({}, ["1"])
+
+
+def test_a_single_job_wakes_somebody_below_the_concurrency(add, redis_client):
+    redis_client.hset(BASE + "meta", "concurrency", "2")
+    redis_client.lpush(BASE + "active", "other")
+    add(NewJob("a"))
+    assert marker(redis_client) == {b"0": 0}
+
+
+@pytest.mark.parametrize("length", ["10", "many"])
+def test_a_single_job_trims_the_event_stream(add, redis_client, length):
+    redis_client.hset(BASE + "meta", "opts.maxLenEvents", length)
+    for _ in range(200):
+        add(NewJob("a"))
+    assert (redis_client.xlen(BASE + "events") < 300) == (length == "10")
+    assert redis_client.hget(BASE + "meta", "opts.maxLenEvents") == length.encode()
+
+
+def test_a_single_job_counts_from_its_own_timestamp(add, redis_client):
+    add(NewJob("a", timestamp=1_000_000))
+    assert job_hash(redis_client, "1")["timestamp"] == "1000000"
 
 
 @pytest.mark.parametrize("name", ["id", "pc"])

@@ -11,6 +11,9 @@ from toril.runtime.settling import Ending, Settled, settle_all
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ADD_MAX = 16
+"""Measured, of a standard job, the call itself included: eight read and look whether keys have the
+type that they must have, seven write."""
 CLAIM_MAX = 24
 """Measured; twelve of them look whether a key has the type that it must have."""
 CLAIM_MORE_MAX = 7
@@ -31,6 +34,13 @@ def cost(lane: Lane, act: Callable[[], object]) -> int:
 def _calls(lane: Lane) -> int:
     stats = lane.client.info("commandstats")
     return sum(value["calls"] for name, value in stats.items() if name != "cmdstat_info")
+
+
+def test_adding_a_standard_job_costs_no_more_than_it_did(lane: Lane) -> None:
+    """Most of a script's time is the commands that it executes."""
+    lane.add()
+
+    assert cost(lane, lane.add) <= ADD_MAX
 
 
 def test_claim_of_a_plain_job_costs_no_more_than_it_did(lane: Lane) -> None:

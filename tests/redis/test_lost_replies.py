@@ -131,7 +131,8 @@ CASES: dict[str, tuple[str, Callable[[Line], Awaitable[Any]]]] = {
     "update data": ("update_data", on_job(changing.update_data, "b", {"n": 1})),
     "update progress": ("update_progress", on_job(changing.update_progress, "b", 50)),
     "log": ("add_log", on_job(changing.log, "b", "line")),
-    "queue adds": ("add", lambda line: line.queue.add("n", {"x": 1}, job_id="x")),
+    "queue adds": ("add_one", lambda line: line.queue.add("n", {"x": 1}, job_id="x")),
+    "queue adds for later": ("add", lambda line: line.queue.add("n", {"x": 1}, delay="60s")),
     "queue adds in bulk": ("add", Line.add_many),
     "queue adds a child": (
         "add_tied",

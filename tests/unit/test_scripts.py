@@ -33,6 +33,7 @@ OUTCOME = Outcome(Verdict.RAISED)
 REFUSED_WHEN_FULL = {
     "add",
     "add_log",
+    "add_one",
     "add_tied",
     "answer_stack",
     "publish_event",

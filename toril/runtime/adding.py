@@ -141,11 +141,23 @@ def _command(
             place = numbers[id(job.options)] = len(options)
         fields += job.options.custom_id, job.name, job.data, place
     nonce = f"{key.nonce}.{number}" if number else key.nonce
+    if len(jobs) == 1 and options[0].is_standard:
+        return _one(base, jobs[0], nonce, key.batch, version)
     head = (REAL_TIME, nonce, key.batch, version, len(options))
     args = (*head, *(arg for one in options for arg in one.as_args()), *fields)
     if any(one.is_tied for one in options):
         return Command("add_tied", (base,), args, _parse_tied)
     return Command("add", (base,), args, partial(_parse_plain, jobs))
+
+
+def _one(
+    base: str, job: PreparedJob, nonce: str, batch: int, version: str
+) -> Command[list[Added | TorilError]]:
+    """The call of a single standard job, which costs the server half of what the other does."""
+    how = job.options
+    head = (REAL_TIME, nonce, batch, version, how.text, how.timestamp, "lifo" if how.lifo else "")
+    args = (*head, how.custom_id, job.name, job.data)
+    return Command("add_one", (base,), args, partial(_parse_plain, (job,)))
 
 
 def _parse_plain(jobs: Sequence[PreparedJob], reply: Any) -> list[Added | TorilError]:

@@ -64,6 +64,11 @@ class StoredOptions:
         """Is there a parent or a deduplication id?"""
         return bool(self.deduplication or self.parent_key)
 
+    @property
+    def is_standard(self) -> bool:
+        """May it run at once, in the order of adding or next, and is it tied to nothing?"""
+        return not (self.delay_ms or self.priority or self.deduplication or self.parent_key)
+
     def as_args(self) -> tuple[str | bytes | int, ...]:
         """As `lua/lib/options.lua` takes them."""
         how = (self.delay_ms, self.priority, "lifo" if self.lifo else "")

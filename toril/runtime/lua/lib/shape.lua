@@ -1,3 +1,4 @@
+-- include lib/whole.lua
 -- Refuses to go on where a key of the queue has another type than it must have (a custom job id
 -- such as `completed` does that): found before the first write, because Redis does not roll back.
 
@@ -9,11 +10,6 @@ local READ_OF = {
   ['metrics:completed'] = 'HLEN', ['metrics:completed:data'] = 'LLEN',
   ['metrics:failed'] = 'HLEN', ['metrics:failed:data'] = 'LLEN',
 }
-
--- INCR fails on anything else, and so half-way.
-local function is_counter(value)
-  return value == false or (#value < 18 and value:find('^-?%d+$') ~= nil)
-end
 
 -- What is wrong with the first of these keys that has another shape, nil where all are well; and what
 -- was read of them, by name: lengths, and the counters' values.
