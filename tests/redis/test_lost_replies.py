@@ -19,6 +19,7 @@ from toril.errors import RedisUnavailable, TorilError
 from toril.runtime import changing, dependencies, publishing
 from toril.runtime.asking import Ask, Asked, Cancellation
 from toril.runtime.claim import ClaimRequest, Marker, Renewed, Report
+from toril.runtime.dialog import send
 from toril.runtime.fleet import beat_all
 from toril.runtime.limiter import RateLimit
 from toril.runtime.newjob import NewJob
@@ -223,6 +224,7 @@ async def warm_line(lane: Lane, proxy: FaultProxy) -> AsyncIterator[Line]:
         await store._driver.run(Producer("lane").counts())
         async with AsyncQueue("lane", redis=proxy.url) as queue:
             await queue.counts()
+            await queue._driver.run(send([("PING",), ("PING",)]))
             yield Line(store, queue, held)
     finally:
         await store.close()

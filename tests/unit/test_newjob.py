@@ -18,7 +18,7 @@ from toril.errors import (
 from toril.runtime.newjob import MAX_PRIORITY, NewJob
 from toril.runtime.numbers import MAX_TIME_MS
 from toril.runtime.options import Backoff, KeepRule
-from toril.runtime.preparing import OptionsInUse, prepare
+from toril.runtime.preparing import OptionsInUse, prepare, prepared_job
 
 
 def stored_opts(**options):
@@ -214,4 +214,4 @@ def test_data_over_the_jobs_own_limit_is_refused_by_its_bytes():
 
 def test_jobs_own_limit_does_not_widen_the_queues():
     with pytest.raises(DataTooLarge):
-        prepare(NewJob("n", "x" * 100, size_limit=1000), max_data_bytes=50)
+        prepared_job("n", "x" * 100, prepare(NewJob("n", size_limit=1000)).options, 50)

@@ -122,15 +122,22 @@ def add_calls(
     """
     calls = _slices(jobs, batch, JOBS_PER_CALL, BYTES_PER_CALL)
     return [
-        AddCall(call, _command(base, jobs[call.start : call.stop], key, number, version))
+        AddCall(call, add_call(base, jobs[call.start : call.stop], key, number, version=version))
         for number, call in enumerate(calls)
     ]
 
 
-def _command(
-    base: str, jobs: Sequence[PreparedJob], key: RequestKey, number: int, version: str
+def add_call(
+    base: str, jobs: Sequence[PreparedJob], key: RequestKey, number: int = 0, *, version: str = ""
 ) -> Command[list[Added | TorilError]]:
-    """One call. Options that jobs share are sent once, which halves its arguments."""
+    """The call of a batch that has this number; what it adds is known in the jobs' order.
+
+    Options that jobs share are sent once, which halves its arguments. A single standard job has a
+    script of its own, which costs the server half of what the others do.
+    """
+    nonce = f"{key.nonce}.{number}" if number else key.nonce
+    if len(jobs) == 1 and jobs[0].options.is_standard:
+        return _add_one(base, jobs[0], (REAL_TIME, nonce, key.batch, version))
     numbers: dict[int, int] = {}
     options: list[StoredOptions] = []
     fields: list[str | bytes | int] = []
@@ -140,9 +147,6 @@ def _command(
             options.append(job.options)
             place = numbers[id(job.options)] = len(options)
         fields += job.options.custom_id, job.name, job.data, place
-    nonce = f"{key.nonce}.{number}" if number else key.nonce
-    if len(jobs) == 1 and options[0].is_standard:
-        return _one(base, jobs[0], nonce, key.batch, version)
     head = (REAL_TIME, nonce, key.batch, version, len(options))
     args = (*head, *(arg for one in options for arg in one.as_args()), *fields)
     if any(one.is_tied for one in options):
@@ -150,14 +154,18 @@ def _command(
     return Command("add", (base,), args, partial(_parse_plain, jobs))
 
 
-def _one(
-    base: str, job: PreparedJob, nonce: str, batch: int, version: str
+def _add_one(
+    base: str, job: PreparedJob, head: tuple[str | int, ...]
 ) -> Command[list[Added | TorilError]]:
-    """The call of a single standard job, which costs the server half of what the other does."""
     how = job.options
-    head = (REAL_TIME, nonce, batch, version, how.text, how.timestamp, "lifo" if how.lifo else "")
-    args = (*head, how.custom_id, job.name, job.data)
-    return Command("add_one", (base,), args, partial(_parse_plain, (job,)))
+    lifo = "lifo" if how.lifo else ""
+    args = (*head, how.text, how.timestamp, lifo, how.custom_id, job.name, job.data)
+    return Command("add_one", (base,), args, partial(_parse_one, how.custom_id))
+
+
+def _parse_one(custom_id: str, reply: Any) -> list[Added | TorilError]:
+    now_ms, number, *duplicate = reply.split()
+    return [Added(custom_id or number.decode(), bool(duplicate), int(now_ms))]
 
 
 def _parse_plain(jobs: Sequence[PreparedJob], reply: Any) -> list[Added | TorilError]:

@@ -92,7 +92,10 @@ def call(command: Command[T]) -> Program[T]:
         RedisUnavailable: still no connection after the last try.
         RedisRefused: the script answered with an error.
     """
-    (result,) = yield from call_all([command])
+    replies = yield from send((command.packet,))
+    if not isinstance(replies[0], Exception):
+        return command.parse(replies[0])
+    (result,) = yield from _results([command], replies)
     if isinstance(result, Exception):
         raise result
     return result
@@ -105,15 +108,7 @@ def call_all(commands: Sequence[Command[T]]) -> Program[list[T | Exception]]:
         RedisUnavailable: still no connection after the last try; nothing is known.
     """
     replies = yield from send([command.packet for command in commands])
-    if unknown := forgotten(replies):
-        names = sorted({commands[at].script for at in unknown})
-        loads: list[Packet] = [("SCRIPT", "LOAD", script(name).text) for name in names]
-        again = yield from send(loads + [commands[at].packet for at in unknown])
-        for at, reply in zip(unknown, again[len(loads) :], strict=True):
-            replies[at] = reply
-    failures = [_failure(reply) for reply in replies]
-    trios = zip(commands, replies, failures, strict=True)
-    return [failure or command.parse(reply) for command, reply, failure in trios]
+    return (yield from _results(commands, replies))
 
 
 def send(packets: Sequence[Packet]) -> Program[list[Any]]:
@@ -142,6 +137,19 @@ def plain(*packets: Packet) -> Program[list[Any]]:
         if isinstance(reply, Exception):
             raise reply
     return replies
+
+
+def _results(commands: Sequence[Command[T]], replies: list[Any]) -> Program[list[T | Exception]]:
+    """What replies mean, those that come once forgotten scripts are loaded included."""
+    if unknown := forgotten(replies):
+        names = sorted({commands[at].script for at in unknown})
+        loads: list[Packet] = [("SCRIPT", "LOAD", script(name).text) for name in names]
+        again = yield from send(loads + [commands[at].packet for at in unknown])
+        for at, reply in zip(unknown, again[len(loads) :], strict=True):
+            replies[at] = reply
+    failures = [_failure(reply) for reply in replies]
+    trios = zip(commands, replies, failures, strict=True)
+    return [failure or command.parse(reply) for command, reply, failure in trios]
 
 
 def _failure(reply: Any) -> Exception | None:

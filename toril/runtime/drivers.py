@@ -21,8 +21,9 @@ from toril.runtime.connection import (
     translated,
 )
 from toril.runtime.dialog import Done, Pause, Program, Send, advance
-from toril.runtime.exchanging import AsyncExchanges, Connections
+from toril.runtime.exchanging import AsyncExchanges, Connections, SharedWire
 from toril.runtime.resp import packed, pieces
+from toril.runtime.wire import Wire
 
 if TYPE_CHECKING:
     from toril.errors import TorilError
@@ -34,6 +35,9 @@ Replies = list[Any]
 MAX_EXCHANGES = 32
 """Exchanges of one asyncio driver at a time; chosen: Redis answers one after the other anyway, and
 a thousand tasks that add a job shall not open a thousand connections."""
+
+MAX_SHARED_BYTES = 65536
+"""Longest command on the connection that tasks share; chosen: others wait until it is sent."""
 
 
 class BlockingDriver:
@@ -74,43 +78,37 @@ class BlockingDriver:
 
     def close(self) -> None:
         """Close every connection; the driver opens new ones if it is used again."""
-        for connection in self._connections.drop_all():
-            connection.disconnect()
+        for wire in self._connections.drop_all():
+            wire.close()
 
     def _exchanged(self, packets: tuple[Packet, ...]) -> Replies | TorilError:
         try:
-            connection = self._opened()
+            wire = self._opened()
         except (redis.RedisError, OSError) as error:
             return translated(error, self._server)
         try:
-            connection.send_packed_command([packed(packets)], check_health=False)
-            replies = [self._reply(connection) for _ in packets]
+            replies = wire.exchange(packed(packets), len(packets))
         except BaseException as error:
-            self._connections.drop(connection)
-            connection.disconnect()
+            self._connections.drop(wire)
+            wire.close()
             if isinstance(error, redis.RedisError | OSError):
                 return translated(error, self._server)
             raise
-        self._connections.give_back(connection)
-        return replies
+        self._connections.give_back(wire)
+        return [_as_reply(reply, self._server) for reply in replies]
 
-    def _opened(self) -> Any:
-        connection = self._connections.take()
-        if connection is not None:
-            if self._connections.knows(connection) and _is_usable(connection):
-                return connection
-            self._connections.drop(connection)
-            connection.disconnect()
+    def _opened(self) -> Wire:
+        wire: Wire | None = self._connections.take()
+        if wire is not None:
+            if self._connections.knows(wire) and wire.is_usable:
+                return wire
+            self._connections.drop(wire)
+            wire.close()
         connection = self._pool.make_connection()
         connection.connect()
-        self._connections.add(connection)
-        return connection
-
-    def _reply(self, connection: Any) -> Any:
-        try:
-            return connection.read_response()
-        except redis.ResponseError as error:
-            return _as_reply(error, self._server)
+        wire = Wire(connection)
+        self._connections.add(wire)
+        return wire
 
 
 class AsyncDriver:
@@ -126,6 +124,7 @@ class AsyncDriver:
     def __init__(self, url: str, *, client_name: str | None = None) -> None:
         self._pool: Any = open_async_pool(url, client_name=client_name)
         self._exchanges = AsyncExchanges(self._pool)
+        self._shared = SharedWire(self._pool)
         self._server = server_name(url)
         self.slice_ms = slice_ms(self._pool)
         self._turns = asyncio.Semaphore(MAX_EXCHANGES)
@@ -144,32 +143,33 @@ class AsyncDriver:
                 case Pause(seconds):
                     await asyncio.sleep(seconds)
                     answer = []
-                case Send(packets, is_blocking=True):
-                    answer = await self._exchanged(packets)
-                case Send(packets):
-                    async with self._turns:
-                        answer = await self._exchanged(packets)
+                case Send(packets, is_blocking):
+                    answer = await self._exchanged(packets, is_blocking=is_blocking)
                 case never:
                     assert_never(never)
 
     async def close(self) -> None:
         """Close every connection; the driver opens new ones if it is used again."""
+        await self._shared.close()
         await self._exchanges.close()
 
-    async def _exchanged(self, packets: tuple[Packet, ...]) -> Replies | TorilError:
+    async def _exchanged(
+        self, packets: tuple[Packet, ...], *, is_blocking: bool
+    ) -> Replies | TorilError:
         try:
-            replies = await self._exchanges.make(pieces(packets))
+            replies = await self._made(pieces(packets), is_blocking=is_blocking)
         except (redis.RedisError, OSError) as error:
             return translated(error, self._server)
         return [_as_reply(reply, self._server) for reply in replies]
 
-
-def _is_usable(connection: Any) -> bool:
-    """False where the server has closed an idle connection."""
-    try:
-        return not connection.can_read()
-    except (redis.RedisError, OSError):
-        return False
+    async def _made(self, commands: list[bytes], *, is_blocking: bool) -> Replies:
+        """Short commands in line on one connection; what holds others up, on one of its own."""
+        if is_blocking:
+            return await self._exchanges.make(commands)
+        if len(commands) == 1 and len(commands[0]) <= MAX_SHARED_BYTES:
+            return [await self._shared.ask(commands[0])]
+        async with self._turns:
+            return await self._exchanges.make(commands)
 
 
 def _as_reply(reply: Any, server: str) -> Any:

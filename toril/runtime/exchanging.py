@@ -15,6 +15,8 @@ from typing import Any
 
 import redis
 
+from toril.runtime.wire import AwaitedWire
+
 
 class Connections:
     """Open connections, used by one exchange at a time each; threads may share it.
@@ -120,6 +122,69 @@ class AsyncExchanges:
         connection.socket_timeout = None  # Ours is the timer from here on.
         self._connections.add(connection)
         return connection
+
+
+class SharedWire:
+    """One connection on which all tasks of an event loop send; opened when it is needed.
+
+    Args:
+        pool: of redis-py; makes the connection.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._timeout_s: float | None = pool.connection_kwargs["socket_timeout"]
+        self._wire: AwaitedWire | None = None
+        self._changing = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = os.getpid()
+        self._inherited: list[AwaitedWire | None] = []
+
+    async def ask(self, command: bytes) -> Any:
+        """The reply to one command, raw; redis-py's `ResponseError` where that was the reply.
+
+        Raises:
+            redis.RedisError, OSError: nothing is known about the command.
+        """
+        wire = self._wire
+        if wire is None or not wire.is_usable or self._pid != os.getpid():
+            wire = await self._opened()
+        return await wire.ask(command)
+
+    async def close(self) -> None:
+        """Close it; what is under way fails."""
+        self._settle_in()
+        async with self._changing:
+            await self._drop()
+
+    async def _opened(self) -> AwaitedWire:
+        self._settle_in()
+        async with self._changing:
+            if self._wire is None or not self._wire.is_usable:
+                await self._drop()
+                connection = self._pool.make_connection()
+                await connection.connect()
+                self._wire = AwaitedWire(connection, self._timeout_s)
+            return self._wire
+
+    def _settle_in(self) -> None:
+        """Make ready for this process and this event loop, to which a lock belongs.
+
+        After a fork the parent's wire is only kept: to close it would take its socket out of what
+        the parent's event loop watches.
+        """
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._inherited.append(self._wire)
+            self._wire = None
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._changing = loop, asyncio.Lock()
+
+    async def _drop(self) -> None:
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.close()
 
 
 async def _reply(connection: Any) -> Any:

@@ -18,7 +18,7 @@ from toril.correlation import MAX_CHARS, OPTION
 from toril.errors import InvalidInput, InvalidOption
 from toril.runtime.jobdata import JsonText, data_text
 from toril.runtime.keys import check_job_id
-from toril.runtime.newjob import MAX_PRIORITY, OPTIONS, given_options
+from toril.runtime.newjob import MAX_PRIORITY, OPTIONS, NewJob, given_options
 from toril.runtime.numbers import MAX_COUNT, MAX_TIME_MS, epoch_ms, whole
 from toril.runtime.options import KEEP_ALL, Backoff, KeepRule
 from toril.runtime.ties import CHILD_FLAGS, stored_ties
@@ -28,7 +28,7 @@ from toril.units import duration_ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from toril.runtime.newjob import JobDefaults, KeepOption, NewJob
+    from toril.runtime.newjob import AddOptions, JobDefaults, KeepOption
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,25 @@ class OptionsInUse:
         self._defaults = defaults
         given = (None,) * len(OPTIONS)
         self._last = (given, stored_options(given, defaults))
+        self._last_named: tuple[AddOptions, StoredOptions] = ({}, self._last[1])
+
+    def given(self, options: AddOptions) -> StoredOptions:
+        """The options of a job by their names.
+
+        Raises:
+            InvalidOption: one is outside its range.
+            TypeError: there is no such option.
+        """
+        last, stored = self._last_named
+        if len(options) == len(last):
+            for name, value in options.items():
+                if last.get(name, _NOTHING) is not value:
+                    break
+            else:
+                return stored
+        stored = self.of(NewJob("job", **options))
+        self._last_named = options, stored
+        return stored
 
     def of(self, job: NewJob) -> StoredOptions:
         """The options of a job.
@@ -118,29 +137,30 @@ class OptionsInUse:
         return stored
 
 
-def prepare(
-    job: NewJob,
-    *,
-    options: StoredOptions | None = None,
-    max_data_bytes: int = MAX_DATA_BYTES,
-    data: bytes | None = None,
-) -> PreparedJob:
+def prepare(job: NewJob, *, data: bytes | None = None) -> PreparedJob:
     """Check a job completely and put it into its stored form.
 
     Args:
         job: the job.
-        options: its options, if they are prepared.
-        max_data_bytes: refuse larger data.
         data: JSON text to store instead of `job.data`, checked to be some.
 
     Raises:
         InvalidInput: one of its kinds, for the first fault; nothing was written.
     """
-    name = _checked_name(job.name)
-    options = options or stored_options(given_options(job), {})
+    options = stored_options(given_options(job), {})
+    return prepared_job(job.name, job.data if data is None else JsonText(data), options)
+
+
+def prepared_job(
+    name: str, data: Any, options: StoredOptions, max_data_bytes: int = MAX_DATA_BYTES
+) -> PreparedJob:
+    """Check name and data of a job whose options are prepared.
+
+    Raises:
+        InvalidInput: one of its kinds, for the first fault; nothing was written.
+    """
     limit_bytes = min(options.size_limit or max_data_bytes, max_data_bytes)
-    text = data_text(job.data if data is None else JsonText(data), limit_bytes)
-    return PreparedJob(name, text, options)
+    return PreparedJob(_checked_name(name), data_text(data, limit_bytes), options)
 
 
 def stored_options(given: tuple[Any, ...], defaults: JobDefaults) -> StoredOptions:
@@ -177,6 +197,9 @@ def stored_options(given: tuple[Any, ...], defaults: JobDefaults) -> StoredOptio
         parent.as_field(opts) if parent else b"",
     )
 
+
+_NOTHING = object()
+"""Stands for an option that was not given, where None may have been."""
 
 _json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

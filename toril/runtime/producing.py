@@ -17,8 +17,8 @@ from toril.runtime import adding, asking, reading
 from toril.runtime.dialog import Program, call, call_all
 from toril.runtime.keys import DEFAULT_PREFIX, is_job_id, key_base
 from toril.runtime.limiter import RateLimit, remove_limit, set_limit
-from toril.runtime.newjob import JobDefaults, NewJob
-from toril.runtime.preparing import OptionsInUse, PreparedJob, prepare
+from toril.runtime.newjob import AddOptions, JobDefaults, NewJob
+from toril.runtime.preparing import OptionsInUse, PreparedJob, prepared_job
 from toril.units import duration_ms
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Producer:
         self._keys = adding.RequestKeys()
         self._version = adding.VERSION
 
-    def add(self, job: NewJob, make: Made[R]) -> Program[R]:
+    def add(self, name: str, data: Any, options: AddOptions, make: Made[R]) -> Program[R]:
         """Add one job, and make what stands for it.
 
         Raises:
@@ -74,8 +74,9 @@ class Producer:
             RedisUnavailable: it is not known to be added.
             RedisRefused: it was not added.
         """
-        prepared = self._prepared(job)
-        return _made(make, prepared, job.data, (yield from self.add_prepared(prepared)))
+        stored = self._options.given(options)
+        prepared = prepared_job(name, data, stored, self._max_data_bytes)
+        return _made(make, prepared, data, (yield from self.add_prepared(prepared)))
 
     def add_prepared(self, prepared: PreparedJob) -> Program[adding.Added]:
         """Add one job that was checked.
@@ -86,8 +87,8 @@ class Producer:
             RedisRefused: it was not added.
         """
         key = self._keys.take()
-        (one,) = adding.add_calls(self.base, [prepared], range(1), key, version=self._version)
-        (added,) = yield from call(one.command)
+        command = adding.add_call(self.base, (prepared,), key, version=self._version)
+        (added,) = yield from call(command)
         self._keys.give_back(key)
         self._version = ""
         if isinstance(added, TorilError):
@@ -166,7 +167,7 @@ class Producer:
         return ends
 
     def _prepared(self, job: NewJob) -> PreparedJob:
-        return prepare(job, options=self._options.of(job), max_data_bytes=self._max_data_bytes)
+        return prepared_job(job.name, job.data, self._options.of(job), self._max_data_bytes)
 
     def _prepared_at(self, index: int, job: NewJob) -> PreparedJob:
         if not isinstance(job, NewJob):

@@ -26,7 +26,6 @@ from toril.runtime.embedded import url_of
 from toril.runtime.job import AsyncJob, Job
 from toril.runtime.keys import DEFAULT_PREFIX
 from toril.runtime.methods import on_async_queue, on_queue
-from toril.runtime.newjob import AddOptions, JobDefaults, NewJob
 from toril.runtime.producing import Producer
 from toril.runtime.reading import STATES
 
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from toril.runtime.asking import Cancellation
     from toril.runtime.limiter import RateLimit
+    from toril.runtime.newjob import AddOptions, JobDefaults, NewJob
     from toril.runtime.reading import JobRecord
 
 DEFAULT_REDIS = "redis://localhost"
@@ -87,7 +87,7 @@ class Queue:
             RedisUnavailable: it is not known to be added.
             RedisRefused: it was not added.
         """
-        return self._driver.run(self._producer.add(NewJob(name, data, **options), self._made))
+        return self._driver.run(self._producer.add(name, data, options, self._made))
 
     def add_bulk(self, jobs: Iterable[NewJob]) -> list[Job]:
         """Add many jobs in few round trips; all are checked before the first is written.
@@ -265,8 +265,7 @@ class AsyncQueue:
 
     async def add(self, name: str, data: Any = None, **options: Unpack[AddOptions]) -> AsyncJob:
         """Add a job; see `Queue.add`."""
-        new = NewJob(name, data, **options)
-        return await self._driver.run(self._producer.add(new, self._made))
+        return await self._driver.run(self._producer.add(name, data, options, self._made))
 
     async def add_bulk(self, jobs: Iterable[NewJob]) -> list[AsyncJob]:
         """Add many jobs in few round trips; see `Queue.add_bulk`."""

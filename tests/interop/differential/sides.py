@@ -130,9 +130,12 @@ class TorilSide:
 
     def _add(self, _base: str, queue: str, jobs: list[dict[str, Any]]) -> list[str]:
         producer = Producer(queue)
+        if len(jobs) == 1:
+            (one,) = jobs
+            options = _options(one["opts"])
+            added = producer.add(one["name"], one["data"], options, JobRecord)
+            return [self._driver.run(added).id]
         new = [NewJob(one["name"], one["data"], **_options(one["opts"])) for one in jobs]
-        if len(new) == 1:
-            return [self._driver.run(producer.add(new[0], JobRecord)).id]
         try:
             return [job.id for job in self._driver.run(producer.add_bulk(new, JobRecord))]
         except BulkAddFailed as error:
