@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import subprocess
 import sys
 from contextlib import asynccontextmanager, closing
@@ -20,7 +21,7 @@ from toril.runtime.resp import packed
 from toril.runtime.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from tests.support.servers import RedisServer
 
@@ -195,7 +196,7 @@ import asyncio, sys
 from toril import AsyncQueue
 queue = AsyncQueue("mail", redis=sys.argv[1])
 async def add():
-    return [job.id for job in await asyncio.gather(*[queue.add("a") for _ in range(3)])]
+    return sorted(job.id for job in await asyncio.gather(*[queue.add("a") for _ in range(3)]))
 print(*[asyncio.run(add()) for _ in range(3)])
 """
 
@@ -228,3 +229,31 @@ def test_a_queue_serves(redis_url: str, redis_client: redis.Redis, program: str,
     )
     assert (done.stdout.strip(), done.stderr) == (said, "")
     assert redis_client.get("bull:mail:id").decode() in said
+
+
+ON_A_LOOP = [
+    test_tasks_that_ask_at_once_share_a_connection_and_get_their_own_replies,
+    test_the_reply_to_a_cancelled_task_is_nobody_elses,
+    test_a_server_that_says_nothing_fails_all_who_wait_in_time,
+    test_who_waits_while_the_connection_is_killed_learns_of_it,
+    test_a_reply_that_nobody_asked_for_ends_the_connection,
+    test_more_than_the_server_takes_waits_and_is_sent,
+    test_close_and_go_on,
+]
+
+
+@pytest.mark.parametrize("scenario", ON_A_LOOP, ids=lambda one: one.__name__)
+def test_on_the_standard_librarys_event_loop(
+    scenario: Callable[..., Coroutine[Any, Any, None]],
+    redis_server: RedisServer,
+    redis_url: str,
+    redis_client: redis.Redis,
+) -> None:
+    """The tests' coroutines run under uvloop, as the supervisor does; producers have their own."""
+    given = {
+        "redis_server": redis_server,
+        "redis_url": redis_url,
+        "redis_client": redis_client,
+    }
+    names = inspect.signature(scenario).parameters
+    asyncio.run(scenario(**{name: given[name] for name in names}))

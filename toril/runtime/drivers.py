@@ -156,20 +156,19 @@ class AsyncDriver:
     async def _exchanged(
         self, packets: tuple[Packet, ...], *, is_blocking: bool
     ) -> Replies | TorilError:
+        commands = pieces(packets)
+        is_short = len(commands) == 1 and len(commands[0]) <= MAX_SHARED_BYTES
         try:
-            replies = await self._made(pieces(packets), is_blocking=is_blocking)
+            if is_short and not is_blocking:
+                replies = [await self._shared.ask(commands[0])]
+            elif is_blocking:
+                replies = await self._exchanges.make(commands)
+            else:
+                async with self._turns:
+                    replies = await self._exchanges.make(commands)
         except (redis.RedisError, OSError) as error:
             return translated(error, self._server)
         return [_as_reply(reply, self._server) for reply in replies]
-
-    async def _made(self, commands: list[bytes], *, is_blocking: bool) -> Replies:
-        """Short commands in line on one connection; what holds others up, on one of its own."""
-        if is_blocking:
-            return await self._exchanges.make(commands)
-        if len(commands) == 1 and len(commands[0]) <= MAX_SHARED_BYTES:
-            return [await self._shared.ask(commands[0])]
-        async with self._turns:
-            return await self._exchanges.make(commands)
 
 
 def _as_reply(reply: Any, server: str) -> Any:

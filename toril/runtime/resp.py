@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import hiredis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from toril.runtime.command import Packet
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 _pack: Callable[[Packet], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
-def packed(packets: Iterable[Packet]) -> bytes:
+def packed(packets: Sequence[Packet]) -> bytes:
     """Commands one after the other, as RESP.
 
     Text is UTF-8; what `surrogateescape` made of foreign bytes becomes those bytes again.
     """
-    return b"".join(map(_packed, packets))
+    return _packed(packets[0]) if len(packets) == 1 else b"".join(map(_packed, packets))
 
 
 def pieces(packets: Iterable[Packet]) -> list[bytes]:

@@ -119,7 +119,10 @@ class AwaitedWire(asyncio.Protocol):
             if self._timer is None and self._timeout_s is not None:
                 self._timer = self._loop.call_at(self._heard_s + self._timeout_s, self._watch)
         self._waiting.append(reply)
-        self._transport.write(command)
+        try:
+            self._transport.write(command)
+        except RuntimeError as error:  # uvloop's word for a connection that was reset.
+            self._break(redis.ConnectionError(str(error)))
         return _checked(await reply)
 
     async def close(self) -> None:
