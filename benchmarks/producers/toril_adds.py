@@ -8,37 +8,49 @@ import time
 
 from toril import AsyncQueue, NewJob, Queue
 
+Took = tuple[float, float]
+"""Seconds by the clock, and of CPU."""
 
-def blocking(url: str, name: str, jobs: int) -> float:
+
+def now() -> Took:
+    return time.perf_counter(), time.process_time()
+
+
+def since(start: Took) -> Took:
+    clock_s, cpu_s = now()
+    return clock_s - start[0], cpu_s - start[1]
+
+
+def blocking(url: str, name: str, jobs: int) -> Took:
     with Queue(name, redis=url) as queue:
         queue.add("job", {"n": -1})
-        start_s = time.perf_counter()
+        start = now()
         for n in range(jobs):
             queue.add("job", {"n": n})
-        return time.perf_counter() - start_s
+        return since(start)
 
 
-def bulk(url: str, name: str, jobs: int) -> float:
+def bulk(url: str, name: str, jobs: int) -> Took:
     with Queue(name, redis=url) as queue:
         queue.add("job", {"n": -1})
-        start_s = time.perf_counter()
+        start = now()
         queue.add_bulk(NewJob("job", {"n": n}) for n in range(jobs))
-        return time.perf_counter() - start_s
+        return since(start)
 
 
-async def with_asyncio(url: str, name: str, jobs: int) -> float:
+async def with_asyncio(url: str, name: str, jobs: int) -> Took:
     async with AsyncQueue(name, redis=url) as queue:
         await queue.add("job", {"n": -1})
-        start_s = time.perf_counter()
+        start = now()
         for n in range(jobs):
             await queue.add("job", {"n": n})
-        return time.perf_counter() - start_s
+        return since(start)
 
 
 if __name__ == "__main__":
     mode, url, name, jobs = sys.argv[1:]
     if mode == "asyncio":
-        sys.stdout.write(str(asyncio.run(with_asyncio(url, name, int(jobs)))))
+        took = asyncio.run(with_asyncio(url, name, int(jobs)))
     else:
-        run = {"blocking": blocking, "bulk": bulk}[mode]
-        sys.stdout.write(str(run(url, name, int(jobs))))
+        took = {"blocking": blocking, "bulk": bulk}[mode](url, name, int(jobs))
+    sys.stdout.write("{} {}".format(*took))
