@@ -2,7 +2,7 @@
 
 `Queue.add` and `await AsyncQueue.add` against `await queue.add` of the `bullmq` package for Python,
 which has no blocking one. And what CPU does each take, here and in the server? Jobs a second depend
-on the core on which the other side is woken: that can be half of an exchange's time.
+on more than that, such as the core on which the other side is woken.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 #!lua
 -- Adds one job that may run at once and has no ties: what most calls of `add` are. `add.lua` could add
--- it too, for twice the server's time: here nothing is built that many jobs or other kinds need, what
--- meta says is read at once, and the last event trims the stream. The commands that read are the check
--- of types; what is wrong, and how to say so, is only asked when one of them fails.
+-- it too, for half as much again of the server's time: here nothing is built that many jobs or other
+-- kinds need, what meta says is read at once, and the last event trims the stream. The commands that
+-- read are the check of types; what is wrong, and how to say so, is only asked when one of them fails.
 --
 -- KEYS[1]  base
 -- ARGV     now_ms, nonce of the caller, name of the request (lib/once.lua), value for meta `version`
