@@ -60,7 +60,7 @@ def test_invariant_01_no_job_code_in_the_supervisor_and_no_redis_in_a_child(priv
     assert SECRET not in done.stderr
     assert [name for name in found["variables"] if name.startswith(("TORIL_", "REDIS_"))] == []
     assert {name.split(".")[0] for name in found["modules"]}.isdisjoint({"redis", "hiredis"})
-    assert [fd for fd, target in found["fds"].items() if target.startswith("socket:")] == ["3"]
+    assert [fd for fd, target in found["fds"].items() if target.startswith("socket:")] == ["3", "6"]
     assert "toril.sandbox.processor" not in closure(["toril.supervisor.supervisor"])
 
     refused = toril(*flags, "--redis", f"redis://:{SECRET}@localhost")

@@ -47,6 +47,9 @@ class Heard:
     stacks: list[str] = field(default_factory=list)
     calls: list[tuple[str, Any]] = field(default_factory=list)
     idles: int = 0
+    begun: list[str] = field(default_factory=list)
+    recalled: list[str] = field(default_factory=list)
+    said_by: list[tuple[str, str]] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
 
     def lines(self, stream: str) -> list[str]:
@@ -79,6 +82,7 @@ class Pen:
             self._changed.set()
             return
         self.heard[child].log += [(stream, line) for line in lines]
+        self.heard[child].said_by += [(call.job_id if call else "", line) for line in lines]
         self._note(child, "log")
 
     def on_checkpoint(self, child, call, value):
@@ -105,6 +109,14 @@ class Pen:
     def on_outcome(self, child, call, outcome):
         self.heard[child].outcomes.append(outcome)
         self._note(child, "outcome")
+
+    def on_next(self, child, call):
+        self.heard[child].begun.append(call.job_id)
+        self._note(child, "next")
+
+    def on_recalled(self, child, calls):
+        self.heard[child].recalled += [call.job_id for call in calls]
+        self._note(child, "recalled")
 
     def on_gone(self, child, exit):
         self.heard[child].exits.append(exit)
@@ -162,9 +174,11 @@ class Pen:
         await self.until(lambda: self.heard[child].order[-1] == "idle")
 
 
-def call_of(name: str, data: Any = None, *, raw: bytes | None = None, **header: Any) -> Call:
+def call_of(
+    name: str, data: Any = None, *, raw: bytes | None = None, job_id: str = "7", **header: Any
+) -> Call:
     fields = {
-        "id": "7",
+        "id": job_id,
         "name": name,
         "queue": "cattle",
         "attempts_made": 0,
@@ -174,7 +188,7 @@ def call_of(name: str, data: Any = None, *, raw: bytes | None = None, **header: 
         "opts": {},
     }
     text = json.dumps(data).encode() if raw is None else raw
-    return Call("7", name, json.dumps(fields | header).encode(), text)
+    return Call(job_id, name, json.dumps(fields | header).encode(), text)
 
 
 def spec_of(processor: str, *, folder: Path | None = None, **changes: Any) -> ZygoteSpec:

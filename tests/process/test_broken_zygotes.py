@@ -15,7 +15,7 @@ from tests.process.harness import GOOD, HOSTILE, Pen, fds_after, is_alive, open_
 from tests.process.processors.imports import write_module
 from toril.call import Verdict
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox import handle
+from toril.sandbox import home
 from toril.sandbox.launch import launch
 from toril.sandbox.launcher import Zygote
 
@@ -122,7 +122,7 @@ async def started(processor: str) -> Pen:
 
 
 async def test_stopped_zygote_that_owes_a_child_is_replaced(monkeypatch):
-    monkeypatch.setattr(handle, "FORK_S", 0.2)
+    monkeypatch.setattr(home, "FORK_S", 0.2)
     made = await started(GOOD)
     busy = made.begin(await made.child(), "loop")
     os.kill(made.zygote.pid, signal.SIGSTOP)
@@ -137,7 +137,7 @@ async def test_stopped_zygote_that_owes_a_child_is_replaced(monkeypatch):
 
 
 async def test_stopped_zygote_that_owes_a_report_is_replaced(monkeypatch):
-    monkeypatch.setattr(handle, "REPORT_S", 0.2)
+    monkeypatch.setattr(home, "REPORT_S", 0.2)
     made = await started(HOSTILE)
     child = await made.child()
     os.kill(made.zygote.pid, signal.SIGSTOP)
@@ -150,7 +150,7 @@ async def test_stopped_zygote_that_owes_a_report_is_replaced(monkeypatch):
 
 
 async def test_child_that_is_not_ready_in_time_is_killed_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(handle, "READY_S", 0.3)
+    monkeypatch.setattr(home, "READY_S", 0.3)
     path = write_module(tmp_path, "slow", "import time\ndef setup():\n    time.sleep(60)\n")
     async with pen(path, folder=tmp_path) as p:
         end = await p.gone(await p.child())

@@ -34,10 +34,10 @@ async def test_child_loads_nothing_it_does_not_need():
     assert "toril.sandbox.launcher" not in ours
 
 
-async def test_child_inherits_its_socket_and_streams_only():
+async def test_child_inherits_its_sockets_and_streams_only():
     found, _ = await look_inside()
 
-    assert found["fds"] == [0, 1, 2, 3, 4, 5]
+    assert found["fds"] == [0, 1, 2, 3, 4, 5, 6]
     assert found["stdin"] == "/dev/null"
 
 

@@ -167,7 +167,7 @@ async def test_signals_during_progress_tear_no_frame(times):
                 interrupt()
 
         def interrupt():
-            sequence = child._attempt.sequence
+            sequence = child._turns.current.sequence
             child.process.channel.send(FrameType.CANCEL, sequence, b'{"reason": "interrupted"}')
             child.process.signal(signal.SIGTERM)
 

@@ -9,7 +9,7 @@ import pytest
 from tests.process.harness import pen
 from tests.process.processors.imports import write_module
 from toril.call import Verdict
-from toril.sandbox import handle
+from toril.sandbox import home
 from toril.sandbox.allow import Allow
 from toril.sandbox.levels import Level
 
@@ -87,7 +87,7 @@ HOSTILE_IMPORTS = {
 async def test_import_behind_the_wall_that_is_hostile_ends_its_child_only(
     what, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(handle, "READY_S", 1.0)
+    monkeypatch.setattr(home, "READY_S", 1.0)
     source, reason = HOSTILE_IMPORTS[what]
     head = "import os, time\nfrom toril.sandbox.frames import FrameType, encode\n"
     path = write_module(tmp_path, "foul", head + source)

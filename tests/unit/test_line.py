@@ -49,7 +49,7 @@ async def test_the_line_is_served_in_order_and_lets_one_out():
         line.append(claim)
     assert line.remove(claims[1])
     assert not line.remove(claims[1])
-    assert [line.pop(), line.pop()] == [claims[0], claims[2]]
+    assert [line.pop().claim, line.pop().claim] == [claims[0], claims[2]]
     assert line.clear() == [claims[3]]
     assert not line
     await asyncio.sleep(0)
@@ -64,7 +64,7 @@ async def test_who_waits_too_long_is_handed_back_with_all_behind():
     claims = [Claim(str(n), f"t:{n}", "n") for n in range(4)]
     for claim in claims[:3]:
         line.append(claim)
-    assert line.pop() is claims[0]
+    assert line.pop().claim is claims[0]
     assert await came.get() == claims[1:3]
     assert WAITING_S - 0.01 < loop.time() - began_s < WAITING_S + 0.1
     line.append(claims[3])

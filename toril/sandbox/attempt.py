@@ -15,7 +15,7 @@ import msgspec
 from toril.call import Outcome, Usage, Verdict
 from toril.errors import ProtocolError, TorilError
 from toril.sandbox import outcomes
-from toril.sandbox.frames import FrameType
+from toril.sandbox.frames import USAGE, FrameType, encode_header
 from toril.sandbox.outcomes import Fault
 from toril.sandbox.record import Record
 from toril.sandbox.reply import Reply
@@ -40,7 +40,6 @@ _NUMBERS_AHEAD = 64
 
 _LENGTH = struct.Struct("<I")
 _NUMBER = struct.Struct("<I")
-_PEAK = struct.Struct("<Q")
 
 _STAGED = frozenset(
     {Verdict.CANCELLED, Verdict.TIMED_OUT, Verdict.INTERRUPTED, Verdict.CPU_LIMIT},
@@ -72,6 +71,8 @@ class Attempt:
         sequence: its number, which nobody in the child can know before it begins: what a thread of
             an earlier job says beforehand is not taken for this one's.
         is_last: the child leaves after it.
+        is_streamed: it has come over the data socket.
+        has_printed: when it was over its output had not been read.
         was_warned: its soft timeout is over.
         stack: its Python stack when most of its time was up; empty before.
     """
@@ -80,6 +81,8 @@ class Attempt:
         self.call = call
         self.sequence = _new_sequence()
         self.is_last = False
+        self.is_streamed = False
+        self.has_printed = False
         self.was_warned = False
         self.stack = ""
         self._child = child
@@ -89,15 +92,26 @@ class Attempt:
         self._peak_bytes: int | None = None
         self._asked_at_s: float | None = None
 
-    def begin(self) -> bool:
-        """Send JOB; its deadlines count from now. False when the child does not listen."""
+    def start(self) -> None:
+        """It is at work: its deadlines count from now."""
         meter = self._child.process.meter
         if meter is None:
             raise AssertionError("a child that was READY has a meter")
         meter.start()
         self._child.process.watch.begin(self)
+
+    def send(self) -> bool:
+        """Send JOB over the data socket; False when the child does not listen."""
+        self.is_streamed = True
         length = _LENGTH.pack(len(self.call.header))
         return self._send(FrameType.JOB, length, self.call.header, self.call.data)
+
+    def packet(self) -> bytes:
+        """JOB in one piece, for where calls lie ready."""
+        header, data = self.call.header, self.call.data
+        size = _LENGTH.size + len(header) + len(data)
+        frame = encode_header(FrameType.JOB, self.sequence, size)
+        return b"".join((frame, _LENGTH.pack(len(header)), header, data))
 
     def warn(self) -> None:
         """Raise SoftTimeout in the processor."""
@@ -128,8 +142,14 @@ class Attempt:
         return self._FRAMES[frame.type](self, frame.payload)
 
     def last_words(self, fault: Fault | None) -> Outcome:
-        """The outcome of a call whose child is gone; `fault`: why it had to end, if it had."""
+        """The outcome of a call whose child is gone; `fault`: why it had to end, if it had.
+
+        A crash explains a closed socket.
+        """
         process = self._child.process
+        was_dying = process.death.signal not in {None, signal.SIGKILL}
+        if fault is not None and fault.verdict is Verdict.DISCONNECTED and was_dying:
+            fault = None
         detail: Detail = {}
         if tail := process.capture.output.stderr_tail:
             detail["stderr"] = tail
@@ -162,7 +182,7 @@ class Attempt:
 
     def on_soft_timeout(self) -> None:
         """Part of `watch.Watched`."""
-        self._child.warn()
+        self._child.warn(self)
 
     def on_nearly_late(self) -> None:
         """Part of `watch.Watched`."""
@@ -170,11 +190,11 @@ class Attempt:
 
     def on_deadline(self) -> None:
         """Part of `watch.Watched`."""
-        self._child.stop_for(Fault(Verdict.TIMED_OUT))
+        self._child.stop_for(Fault(Verdict.TIMED_OUT), self)
 
     def on_over_cpu(self, cpu_ms: float) -> None:
         """Part of `watch.Watched`."""
-        self._child.stop_for(outcomes.over_cpu(self._child.limits, cpu_ms))
+        self._child.stop_for(outcomes.over_cpu(self._child.limits, cpu_ms), self)
 
     def _keep_stack(self, text: str) -> None:
         if text and not self._is_over:
@@ -243,10 +263,11 @@ class Attempt:
         self.is_last = True
 
     def _on_usage(self, payload: bytes) -> None:
-        if len(payload) != _PEAK.size:
+        if len(payload) != USAGE.size:
             raise ProtocolError("USAGE frame is malformed")
+        peak_bytes, self.has_printed = USAGE.unpack(payload)
         # Redis' JSON numbers are doubles; no machine has as much memory as they hold exactly.
-        self._peak_bytes = min(_PEAK.unpack(payload)[0], 2**53 - 1) or None
+        self._peak_bytes = min(peak_bytes, 2**53 - 1) or None
 
     def _on_result(self, payload: bytes) -> Outcome:
         fault = self._child.fault

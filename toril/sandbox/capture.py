@@ -23,7 +23,12 @@ carries 12 MiB/s. A child that prints faster waits in its write."""
 
 
 class Capture:
-    """Both pipes of one child; what it emits belongs to the attempt begun last."""
+    """Both pipes of one child; what it emits belongs to the attempt begun last.
+
+    Attributes:
+        output: of that attempt.
+        is_paused: nothing is read in between.
+    """
 
     def __init__(
         self,
@@ -44,6 +49,7 @@ class Capture:
         self._fds = dict(zip(STREAMS, fds, strict=True))
         self._emit = emit
         self._limits = limits
+        self.is_paused = False
         self._resting: dict[str, asyncio.TimerHandle] = {}
         self.output = self._empty()
         self._ended_s = 0.0
@@ -57,16 +63,44 @@ class Capture:
         """A new attempt: what is in the pipes belongs to none."""
         if self._loop.time() != self._ended_s:
             self._drain()
+        self.renew()
+
+    def renew(self) -> None:
+        """A new attempt: from here everything is its own."""
         if not self.output.is_fresh:
             self._finish()
             self.output = self._empty()
 
-    def end(self) -> None:
-        """The attempt is over and its child has flushed: emit all there is."""
-        self._drain()
+    def end(self, *, may_wait: bool = False) -> None:
+        """The attempt is over and its child has flushed: emit all there is.
+
+        Args:
+            may_wait: while reading is paused nothing is read: what there is belongs to the next.
+        """
+        if not (may_wait and self.is_paused):
+            self._drain()
         self._ended_s = self._loop.time()
         if not self.output.is_fresh:
             self._finish()
+
+    def pause(self) -> None:
+        """Read only when an attempt ends, or begins."""
+        if self.is_paused:
+            return
+        self.is_paused = True
+        for stream, fd in self._fds.items():
+            if (rest := self._resting.pop(stream, None)) is not None:
+                rest.cancel()
+            else:
+                self._loop.remove_reader(fd)
+
+    def resume(self) -> None:
+        """Read whenever there is something."""
+        if not self.is_paused:
+            return
+        self.is_paused = False
+        for stream, fd in self._fds.items():
+            self._loop.add_reader(fd, self._on_readable, stream)
 
     def close(self) -> None:
         """Emit what is left and close the pipes."""

@@ -94,23 +94,25 @@ class Channel(asyncio.BufferedProtocol):
         """Whether a part of a frame still waits for the child to read."""
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
-    def drain(self) -> None:
+    def drain(self) -> bool:
         """Hand over what the child has sent so far: to the end, or one maximum frame.
 
-        A child may have said its last words before the transport is there.
+        A child may have said its last words before the transport is there. False in the middle of
+        handing over: the rest follows.
         """
         if self._opening is None or self._is_reading:
-            return
+            return not self._is_reading
         left, self._frames = self._drain_bytes, 0
         while left > 0 and self._frames < _DRAIN_FRAMES and not self._is_closed:
             try:
                 count = self._socket.recv_into(self._reader.buffer())
             except OSError:
-                return
+                break
             if count == 0:
-                return
+                break
             left -= count
             self._take(count)
+        return True
 
     def close(self) -> None:
         """Stop reading and close; what was not read is forgotten."""

@@ -30,7 +30,7 @@ from toril.sandbox import (
     proc,
     strategies,
 )
-from toril.sandbox.frames import Frame, FrameType, encode
+from toril.sandbox.frames import USAGE, Frame, FrameType, encode
 from toril.sandbox.job import SandboxedJob
 from toril.sandbox.levels import WALLED
 from toril.sandbox.text import clean, clean_end, to_json
@@ -51,7 +51,6 @@ NOT_SET_UP = 70
 _MAX_TITLE_NAME = 64
 _MAX_TRACEBACK_BYTES = 8 * 1024
 _HEADER_LENGTH = struct.Struct("<I")
-_PEAK = struct.Struct("<Q")
 
 _WALL_STEPS = frozenset(step.name for step in confine.STEPS if step.levels <= WALLED)
 _WALL_REMEDY = "`toril doctor` tells what this host lacks; look at the disk of the work directories"
@@ -82,7 +81,7 @@ def main(plan: Plan, steps: Sequence[Step], processor: Processor | None) -> NoRe
         step = "setup"
         env = _set_up(plan, found)
         step = "data socket"
-        wire = Wire(confine.DATA_FD)
+        wire = Wire(confine.DATA_FD, confine.CALLS_FD)
         child = _Child(plan, found, env, wire)
         logs.listen(wire)
     except BaseException as error:  # noqa: BLE001 - a wall: a child half set up must not run on
@@ -162,7 +161,10 @@ class _Child:
         """READY, then call after call."""
         self._wire.send(FrameType.READY, 0)
         while True:
-            frame = self._wire.receive()
+            frame = self._wire.ready()
+            if frame is None:
+                _set_title(self._title)
+                frame = self._wire.receive()
             if frame is None:
                 _exit(0)
             if frame.type is FrameType.STOP:
@@ -177,14 +179,17 @@ class _Child:
         end = self._end_of(frame)
         peak_bytes = self._peak.end_bytes()
         self._restore()
-        frames = [(FrameType.USAGE, _PEAK.pack(peak_bytes)), (end.type, end.payload)]
+        has_printed = confine.has_unread_output()
+        usage = USAGE.pack(peak_bytes, has_printed)
+        frames = [(FrameType.USAGE, usage), (end.type, end.payload)]
         if leaves := end.leaves or self._left_behind():
             # It is told to stop as soon as this is read, and measured.
             frames.insert(0, (FrameType.LAST, leaves.encode()))
+        # What the next one prints must not be taken for this one's.
+        wire.is_reserved = bool(has_printed or leaves)
         wire.send_together(sequence, frames)
         wire.end()
         self._directory.restore()
-        _set_title(self._title)
 
     def _end_of(self, frame: Frame) -> End:
         try:

@@ -6,12 +6,14 @@ Any exception here means that the child was not set up as promised; it then neve
 from __future__ import annotations
 
 import faulthandler
+import fcntl
 import gc
 import io
 import os
 import resource
 import signal
 import sys
+import termios
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -49,7 +51,10 @@ PEAK_FD = 5
 """Where every child resets its peak of memory, an opened file: behind a wall it could not be
 opened any more. As long as it is open the kernel keeps /proc/PID in memory, and the rule for it."""
 
-RULES_FD = 6
+CALLS_FD = 6
+"""Where every child finds calls that lie ready for it."""
+
+RULES_FD = 7
 """Where a walled child has its Landlock rule set until it enters it."""
 
 LAST_FD = RULES_FD
@@ -70,6 +75,7 @@ _OOM_SCORE = b"500"
 """Added to a child's out-of-memory score; chosen: the kernel takes a child before anything of ours,
 and still compares children by size."""
 
+_NONE_UNREAD = bytes(4)
 _KEEP_IGNORED = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 _UNCHANGEABLE = frozenset({signal.SIGKILL, signal.SIGSTOP})
 
@@ -89,7 +95,7 @@ class Plan:
         code: what its calls are given to.
         has_hidden: variables of the supervisor's environment were kept from it.
         shared_fds: read-only files that preloaded modules hold open.
-        data_fd, stdout_fd, stderr_fd, stack_fd: its ends of socket and pipes.
+        data_fd, stdout_fd, stderr_fd, stack_fd, calls_fd: its ends of sockets and pipes.
         place: where it lives, with its Landlock rule set if there is one.
         gate_fd: where a `strict` child waits until it is adopted.
     """
@@ -108,6 +114,7 @@ class Plan:
     stdout_fd: int
     stderr_fd: int
     stack_fd: int
+    calls_fd: int
     place: Place
     gate_fd: int = -1
 
@@ -204,6 +211,18 @@ def flush_streams() -> None:
             continue
 
 
+def has_unread_output() -> bool:
+    """Whether something that was printed still lies in a pipe."""
+    return any(map(_has_unread, (1, 2)))
+
+
+def _has_unread(fd: int) -> bool:
+    try:
+        return fcntl.ioctl(fd, termios.FIONREAD, _NONE_UNREAD) != _NONE_UNREAD
+    except OSError:  # The job has put something else in its place.
+        return False
+
+
 def _writer(fd: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(
         io.BufferedWriter(io.FileIO(fd, "w", closefd=False)),
@@ -225,6 +244,7 @@ def _take_fds(plan: Plan) -> None:
     # Neither end is at or below the last: the zygote keeps those numbers taken.
     os.dup2(plan.data_fd, DATA_FD, inheritable=False)
     os.dup2(plan.stack_fd, STACK_FD, inheritable=False)
+    os.dup2(plan.calls_fd, CALLS_FD, inheritable=False)
     os.close(PEAK_FD)
     if plan.place.rules_fd is None:
         os.close(RULES_FD)

@@ -17,7 +17,7 @@ _MAX_MESSAGE_BYTES = 160 * 1024
 """Longest message; chosen: an import path of hundreds of entries, a traceback, below the default
 socket buffer (net.core.wmem_default, 212992)."""
 
-_MAX_FDS = 4
+_MAX_FDS = 5
 
 Message = dict[str, Any]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from toril.errors import SandboxUnavailable
+from toril.sandbox.prefetch import Prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Our ends: the data socket, and the read ends of stdout, stderr and the stack pipe."""
+    """Our ends: the data socket, those of the calls ahead, the read ends of the three pipes."""
 
     data: socket.socket
+    prefetch: Prefetch
     stdout: int
     stderr: int
     stack: int
@@ -32,9 +34,9 @@ def pairs() -> tuple[Ends, tuple[int, ...]]:
     """
     with ExitStack() as ours, ExitStack() as theirs:
         try:
-            data, their_data = socket.socketpair()
-            ours.enter_context(data)
-            theirs.enter_context(their_data)
+            data, their_data = _sockets(ours, theirs, socket.SOCK_STREAM)
+            calls, their_calls = _sockets(ours, theirs, socket.SOCK_SEQPACKET)
+            kept = ours.enter_context(their_calls.dup())
             out, err, stack = (pipe(ours, theirs) for _ in range(3))
         except OSError as error:
             raise SandboxUnavailable(
@@ -44,7 +46,13 @@ def pairs() -> tuple[Ends, tuple[int, ...]]:
         os.set_blocking(stack[1], False)
         ours.pop_all()
         theirs.pop_all()
-    return Ends(data, out[0], err[0], stack[0]), (their_data.detach(), out[1], err[1], stack[1])
+    fds = (their_data.detach(), out[1], err[1], stack[1], their_calls.detach())
+    return Ends(data, Prefetch(calls, kept), out[0], err[0], stack[0]), fds
+
+
+def _sockets(ours: ExitStack, theirs: ExitStack, kind: int) -> tuple[socket.socket, socket.socket]:
+    first, second = socket.socketpair(type=kind)
+    return ours.enter_context(first), theirs.enter_context(second)
 
 
 def pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:

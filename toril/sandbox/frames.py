@@ -55,6 +55,10 @@ class FrameType(enum.IntEnum):
     RECORD = 27
 
 
+USAGE = struct.Struct("<Q?")
+"""Payload of USAGE: the attempt's largest size, bytes, 0 for unknown; and whether something that it
+printed was still to be read when it was over."""
+
 _TYPES = {int(one): one for one in FrameType}
 
 MAX_PROGRESS_BYTES = 64 * 1024
@@ -97,7 +101,7 @@ def supervisor_maxima(result_bytes: int) -> Mapping[FrameType, int]:
         FrameType.CALL: MAX_DATA_BYTES + 2 * MAX_OPTS_BYTES,
         FrameType.LAST: 1024,
         FrameType.UPDATE_DATA: MAX_DATA_BYTES,
-        FrameType.USAGE: 8,
+        FrameType.USAGE: USAGE.size,
         FrameType.CHECKPOINT: MAX_CHECKPOINT_BYTES,
         FrameType.RECORD: MAX_RECORD_BYTES,
     }

@@ -8,59 +8,39 @@ come to so far is in `attempt.py`.
 from __future__ import annotations
 
 import asyncio
-import signal
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from toril.call import Usage, Verdict
-from toril.sandbox import outcomes
+from toril.sandbox import home, outcomes
 from toril.sandbox.alarm import Alarm
-from toril.sandbox.attempt import Attempt
 from toril.sandbox.frames import FrameType
-from toril.sandbox.listener import ChildExit, tell
+from toril.sandbox.listener import tell
 from toril.sandbox.outcomes import Fault
 from toril.sandbox.process import Process
 from toril.sandbox.session import admit
-from toril.sandbox.states import TABLE, Action, Event, State
+from toril.sandbox.states import BUSY, TABLE, Action, Event, State
+from toril.sandbox.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from toril.call import Call, Outcome
+    from toril.sandbox.attempt import Attempt
     from toril.sandbox.deaths import Death
     from toril.sandbox.descriptors import Ends
     from toril.sandbox.frames import Frame
     from toril.sandbox.limits import Limits
-    from toril.sandbox.listener import ChildListener
+    from toril.sandbox.listener import ChildExit, ChildListener
 
-FORK_S = 10.0
-"""From the fork request to the zygote's answer; chosen: 1000 times the usual."""
+_TOO_SOON = "took a call before it was its turn"
 
-READY_S = 60.0
-"""From the fork to READY, the processor's import and `setup()` included; chosen: a large model is
-read in less."""
-
-REPORT_S = 5.0
-"""From the pidfd to the zygote's report; chosen: longer than its longest sweep."""
-
-_HANGUP_S = 0.5
-"""From a closed socket to the kill; chosen: a dying child closes it less than 1 ms before its pidfd
-tells, on a loaded machine later."""
+_NEVER_BEGAN = Fault(Verdict.LOST, "the child was gone before it began")
+"""It died while idle: the call never reached it, so it is not to blame."""
 
 _OVER = frozenset({Verdict.OVER_MEMORY, Verdict.OVER_DISK, Verdict.OVER_THREADS})
 """What a child is to blame for without a call, too."""
 
-_BUSY = frozenset({State.RUNNING, State.INTERRUPTING})
 _DEAF = frozenset({State.KILLING, State.DEAD, State.REAPED})
-
-
-class Home(Protocol):
-    """The zygote, as its children know it."""
-
-    def forget(self, child: Child) -> None:
-        """The child is buried."""
-
-    def accuse(self, silence: str) -> None:
-        """It has not answered in time what `silence` names."""
 
 
 class Child:
@@ -69,7 +49,6 @@ class Child:
     Attributes:
         slot: its place in the pool.
         state: where it is in its life.
-        jobs_run: calls it was given.
         ready_at_s: the loop's time at READY; None before.
         limits: what it may use.
         listener: who hears of it.
@@ -84,32 +63,36 @@ class Child:
         limits: Limits,
         listener: ChildListener,
         ends: Ends,
-        home: Home,
+        zygote: home.Home,
     ) -> None:
         """Made by `Zygote.fork` only."""
         self.slot = slot
         self.state = State.REQUESTED
-        self.jobs_run = 0
         self.ready_at_s: float | None = None
         self.limits = limits
         self.listener = listener
         self.fault: Fault | None = None
         self._loop = asyncio.get_running_loop()
-        self._home = home
+        self._home = zygote
         self.process = Process(self._loop, limits, ends, self, self._on_lines)
         self._timer = Alarm(self._loop)
         self._hangup = Alarm(self._loop)
-        self._attempt: Attempt | None = None
+        self._turns = Turns(self, self._loop)
         self._is_unwanted = False
         self._is_orphan = False
         self._is_draining = False
         self._owes_offer = False
-        self._timer.set(FORK_S, self._on_time_up)
+        self._timer.set(home.FORK_S, self._on_time_up)
 
     @property
     def pid(self) -> int | None:
         """Its process id; None until the zygote has forked it."""
         return self.process.pid
+
+    @property
+    def jobs_run(self) -> int:
+        """Calls it was given."""
+        return self._turns.count
 
     @property
     def rss_growth_bytes(self) -> int | None:
@@ -121,7 +104,7 @@ class Child:
     def running_ms(self) -> int | None:
         """How long it has been at its call; None without one."""
         meter = self.process.meter
-        return None if meter is None or self._attempt is None else meter.wall_ms
+        return None if meter is None or self._turns.current is None else meter.wall_ms
 
     def run(self, call: Call) -> None:
         """Give the child a call; its hard timeout begins now.
@@ -131,10 +114,22 @@ class Child:
         """
         self._owes_offer = False
         if self.state is State.IDLE:
-            self.jobs_run += 1
-            self.process.capture.begin()
-            self._attempt = Attempt(self, call)
+            self._turns.give(call)
         self._fire(Event.RUN)
+
+    def prefetch(self, call: Call) -> bool:
+        """Lay a call ready behind the one at work; False where that cannot be.
+
+        `on_next` follows when its turn comes, `on_recalled` if it does not. Not for a call that has
+        been at work for long, nor where what was printed has to be told apart first.
+        """
+        is_closed = self._is_unwanted or self._is_draining or self.state is not State.RUNNING
+        return not is_closed and self._turns.lay_ready(call)
+
+    def recall(self) -> None:
+        """Take back what lies ready: it has one call at most then, as far as it keeps the rules."""
+        if self._turns.has_ready:
+            self._catch_up()
 
     def interrupt(self, verdict: Verdict) -> None:
         """Ask the running processor to stop, kill the child after the grace; else do nothing.
@@ -155,6 +150,7 @@ class Child:
     def retire(self) -> None:
         """Let the child end: now if it is idle, else after its call."""
         self._is_unwanted = True
+        self.recall()
         self._fire(Event.RETIRE)
 
     def ask_stack(self, callback: Callable[[str], None]) -> None:
@@ -163,7 +159,7 @@ class Child:
         It works while C code holds the interpreter. Empty: no job runs, or its process does not
         answer (it is stopped, or the job blocked or replaced the signal or its pipe).
         """
-        if self._attempt is None:
+        if self._turns.current is None:
             self._loop.call_soon(callback, "")
         else:
             self.process.ask_stack(callback)
@@ -183,13 +179,13 @@ class Child:
     def reported(self, death: Death) -> None:
         """It is reaped, and its process tree with it."""
         self.process.death = death
-        self._drain()
+        self._catch_up()
         self._fire(Event.REPORTED)
 
     def zygote_gone(self) -> None:
         """Nobody will report its end any more: kill it, and let go when its pidfd tells."""
-        self._drain()
-        if self.state in _BUSY:
+        self._catch_up()
+        if self.state in BUSY:
             self._blame(Fault(Verdict.LOST))
         self._is_orphan = self._is_unwanted = True
         if self.pid is None or self.state is State.DEAD:
@@ -203,7 +199,7 @@ class Child:
         """Take one frame; part of `channel.Owner`."""
         if self.state in _DEAF:
             return
-        attempt = self._attempt
+        attempt = self._turns.current
         admit(self.state, frame.type, frame.sequence, 0 if attempt is None else attempt.sequence)
         if frame.type is FrameType.READY:
             self._fire(Event.READY)
@@ -227,39 +223,43 @@ class Child:
         if self.state in _DEAF:
             return
         self._blame(Fault(Verdict.BROKE_PROTOCOL, rule))
+        self._take_back()
         self._fire(Event.BROKE)
 
     def on_hangup(self) -> None:
         """Its end is closed; mostly because it dies just now."""
-        self._hangup.set(_HANGUP_S, self._on_hangup_late)
+        self._hangup.set(home.HANGUP_S, self._on_hangup_late)
 
     def on_written(self) -> None:
         """What was held back has left."""
-        if self._attempt is not None:
-            self._attempt.on_written()
+        if self._turns.current is not None:
+            self._turns.current.on_written()
 
     # For its attempt.
 
-    def warn(self) -> None:
-        """The soft timeout is over: an exception in the processor, and nothing after it."""
-        self._drain()
-        self._fire(Event.WARN)
+    def warn(self, attempt: Attempt) -> None:
+        """Its soft timeout is over: an exception in the processor, and nothing after it."""
+        self._catch_up()
+        if self._turns.current is attempt:
+            self._fire(Event.WARN)
 
-    def stop_for(self, fault: Fault) -> None:
-        """As `interrupt`, for a reason with words."""
-        self._drain()
+    def stop_for(self, fault: Fault, attempt: Attempt | None = None) -> None:
+        """As `interrupt`, for a reason with words; only if this attempt is still at work."""
+        self._catch_up()
+        if attempt is not None and self._turns.current is not attempt:
+            return
         if self.state is State.RUNNING:
             self._blame(fault)
         self._fire(Event.INTERRUPT)
 
     def kill_for(self, fault: Fault) -> None:
         """As `kill`, for a reason with words."""
-        if fault.verdict is not Verdict.LOCK_LOST:
-            self._drain()
-        if self.state in _BUSY or fault.verdict in _OVER:
+        if fault.verdict is not Verdict.LOCK_LOST or self._turns.has_ready:
+            self._catch_up()
+        if self.state in BUSY or fault.verdict in _OVER:
             self._blame(fault)
-        if self._attempt is not None:
-            self._attempt.asked_to_stop()
+        if self._turns.current is not None:
+            self._turns.current.asked_to_stop()
         self._is_unwanted = True
         self._fire(Event.KILL)
 
@@ -269,17 +269,19 @@ class Child:
 
     def measure(self, peak_bytes: int | None) -> Usage:
         """What the call at work has used; its peak as the child says."""
-        return self.process.measure(is_alive=self.state in _BUSY, peak_bytes=peak_bytes)
+        return self.process.measure(is_alive=self.state in BUSY, peak_bytes=peak_bytes)
 
     # Timers, and the pidfd.
 
     def _on_time_up(self) -> None:
         before = self.state
-        self._drain()
+        self._catch_up()
         if self.state is not before:
             return
         if self.state is State.CONFINING:
-            why = f"a child was not ready within {READY_S:g} s, its import and setup() included"
+            why = (
+                f"a child was not ready within {home.READY_S:g} s, its import and setup() included"
+            )
             self._blame(Fault(Verdict.UNAVAILABLE, why))
         self._fire(Event.TIME_UP)
 
@@ -290,18 +292,29 @@ class Child:
 
     def _on_death(self) -> None:
         self.process.died()
-        self._drain()
+        self._catch_up()
         self._fire(Event.DIED)
 
-    def _drain(self) -> None:
-        """Take what it has sent before deciding about it; it is offered again only afterwards."""
+    def _catch_up(self) -> None:
+        """Before deciding about it: take back what it has not begun, and take what it has sent.
+
+        It is offered again only afterwards. When it has read a call, what came of the one before
+        was sent already: so it has one at most now.
+        """
         self._is_draining = True
         try:
-            self.process.channel.drain()
+            self._take_back()
+            has_all = self.process.channel.drain()
         finally:
             self._is_draining = False
+        if has_all and self._turns.has_ready:
+            self.on_broken(_TOO_SOON)
         if self._owes_offer:
             self._loop.call_soon(self.on_turn)
+
+    def _take_back(self) -> None:
+        if not self._turns.take_back():
+            self._blame(_NEVER_BEGAN)
 
     def _blame(self, fault: Fault) -> None:
         """Keep the first reason; it never changes."""
@@ -317,7 +330,7 @@ class Child:
         pass
 
     def _listen(self) -> None:
-        self._timer.set(READY_S, self._on_time_up)
+        self._timer.set(home.READY_S, self._on_time_up)
         self.process.channel.open(self._loop)
 
     def _offer(self) -> None:
@@ -331,23 +344,20 @@ class Child:
             self._owes_offer = True
 
     def _send_job(self) -> None:
-        if not self._current().begin():
-            # It died while idle: the call never reached it, so it is not to blame.
-            self._blame(Fault(Verdict.LOST, "the child was gone before it began"))
+        if not self._turns.begin():
+            self._blame(_NEVER_BEGAN)
+
+    def _go_on(self) -> None:
+        self._turns.go_on()
 
     def _send_warning(self) -> None:
         """The exception may strike between any two instructions: not to be used again."""
         self._is_unwanted = True
-        self._current().warn()
+        self._turns.at_work().warn()
 
     def _send_cancel(self) -> None:
         self._timer.set(self.limits.grace_s, self._on_time_up)
-        self._current().stop(self.fault.verdict if self.fault else Verdict.INTERRUPTED)
-
-    def _current(self) -> Attempt:
-        if self._attempt is None:
-            raise AssertionError("a busy child has a call")
-        return self._attempt
+        self._turns.at_work().stop(self.fault.verdict if self.fault else Verdict.INTERRUPTED)
 
     def _send_stop(self) -> None:
         self._is_unwanted = True
@@ -364,24 +374,25 @@ class Child:
             self.process.reap_orphan()
             self._fire(Event.REPORTED)
         else:
-            self._timer.set(REPORT_S, self._on_time_up)
+            self._timer.set(home.REPORT_S, self._on_time_up)
 
     def _accuse(self) -> None:
         if self.state is State.REQUESTED:
-            self._home.accuse(f"a fork request within {FORK_S:g} s")
+            self._home.accuse(f"a fork request within {home.FORK_S:g} s")
         else:
-            self._home.accuse(f"with a dead child's report within {REPORT_S:g} s")
+            self._home.accuse(f"with a dead child's report within {home.REPORT_S:g} s")
 
     def _bury(self) -> None:
         self._stop_clocks()
         self.process.close()
-        if self._attempt is not None:
-            self._settle(self._last_words(self._attempt))
+        while (attempt := self._turns.current) is not None:
+            self._settle(attempt.last_words(self.fault))
         self._home.forget(self)
         self.tell(self.listener.on_gone, self._exit())
 
     def _stop_clocks(self) -> None:
         self.process.watch.close()
+        self._turns.close()
         self._timer.clear()
         self._hangup.clear()
 
@@ -392,45 +403,39 @@ class Child:
 
     def _settle(self, outcome: Outcome) -> None:
         """Hand out the call's one outcome, with everything that was printed before it."""
-        attempt = self._current()
-        self.process.capture.end()
-        attempt.close()
-        self._attempt = None
-        if self.state in _BUSY:
+        attempt = self._turns.at_work()
+        keeps_rules = self._turns.end()
+        if self.state in BUSY:
             self.fault = None
-            self._fire(Event.SETTLED_LAST if attempt.is_last else Event.SETTLED)
+            self._fire(self._after(attempt))
         self.tell(self.listener.on_outcome, attempt.call, outcome)
+        if self._turns.current is not None:
+            self._turns.tell_next()
+        if not keeps_rules:
+            self.on_broken(_TOO_SOON)
 
-    def _last_words(self, attempt: Attempt) -> Outcome:
-        """The outcome of a call whose child is gone; a crash explains a closed socket."""
-        fault = self.fault
-        was_dying = self.process.death.signal not in {None, signal.SIGKILL}
-        if fault is not None and fault.verdict is Verdict.DISCONNECTED and was_dying:
-            fault = None
-        return attempt.last_words(fault)
+    def _after(self, attempt: Attempt) -> Event:
+        if attempt.is_last:
+            return Event.SETTLED_LAST
+        return Event.SETTLED if self._turns.current is None else Event.SETTLED_NEXT
 
     def _exit(self) -> ChildExit:
-        death = self.process.death
-        facts = ChildExit(
-            pid=self.pid,
-            exit_code=death.exit_code,
-            signal=death.signal,
-            expected=self._is_unwanted,
-            ran=self.jobs_run,
-            stderr_tail=self.process.capture.output.stderr_tail,
-            is_orphan=self._is_orphan,
+        facts = self.process.exit(
+            expected=self._is_unwanted, ran=self.jobs_run, is_orphan=self._is_orphan
         )
         was_ready = self.ready_at_s is not None
-        return outcomes.judged(facts, death, self.fault, was_ready=was_ready)
+        return outcomes.judged(facts, self.process.death, self.fault, was_ready=was_ready)
 
     def _on_lines(self, stream: str, lines: list[str]) -> None:
-        self.tell(self.listener.on_log, self._attempt and self._attempt.call, stream, lines)
+        current = self._turns.current
+        self.tell(self.listener.on_log, current and current.call, stream, lines)
 
     _ACTIONS: ClassVar[Mapping[Action, Callable[[Child], None]]] = {
         Action.NOTHING: _nothing,
         Action.LISTEN: _listen,
         Action.OFFER: _offer,
         Action.SEND_JOB: _send_job,
+        Action.GO_ON: _go_on,
         Action.SEND_WARNING: _send_warning,
         Action.SEND_CANCEL: _send_cancel,
         Action.SEND_STOP: _send_stop,

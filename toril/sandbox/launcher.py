@@ -185,7 +185,7 @@ class Zygote:
             limits=self._spec.limits,
             listener=self._listener,
             ends=ours,
-            home=self,
+            zygote=self,
         )
         self._numbered[number] = child
         self._numbers[child] = number
@@ -365,7 +365,7 @@ class Zygote:
             self._loop.run_in_executor(None, self._launched.remove_work_root)
 
     def forget(self, child: Child) -> None:
-        """Part of `handle.Home`."""
+        """Part of `home.Home`."""
         del self._numbered[self._numbers.pop(child)]
         self._forgot.set()
         if self._is_dead:
@@ -379,7 +379,7 @@ class Zygote:
             tell(self._loop, self._listener.on_zygote_gone, self, self._how_it_ended())
 
     def accuse(self, silence: str) -> None:
-        """Part of `handle.Home`: nobody can bury its children, another has to take over."""
+        """Part of `home.Home`: nobody can bury its children, another has to take over."""
         self._accusation = self._accusation or f"did not answer {silence}, killed"
         self._process.kill()
 

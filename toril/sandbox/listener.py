@@ -90,6 +90,12 @@ class ChildListener(Protocol):
     def on_outcome(self, child: Child, call: Call, outcome: Outcome) -> None:
         """The call's one outcome."""
 
+    def on_next(self, child: Child, call: Call) -> None:
+        """A call that lay ready has begun, right after the outcome of the one before."""
+
+    def on_recalled(self, child: Child, calls: list[Call]) -> None:
+        """Calls that lay ready were taken back: the child has not begun them and never will."""
+
     def on_gone(self, child: Child, exit: ChildExit) -> None:  # noqa: A002 - the word for it
         """The child is reaped, nothing of its process tree is left."""
 

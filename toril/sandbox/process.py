@@ -13,6 +13,7 @@ from toril.sandbox import tree
 from toril.sandbox.capture import Capture
 from toril.sandbox.channel import Channel, Owner
 from toril.sandbox.deaths import Death
+from toril.sandbox.listener import ChildExit
 from toril.sandbox.stack import StackReader
 from toril.sandbox.usage import Meter
 from toril.sandbox.watch import Guarded, Watch
@@ -36,6 +37,7 @@ class Process:
     Attributes:
         pid: None until the zygote has forked it.
         channel: its data socket.
+        prefetch: calls that lie ready for it.
         capture: its stdout and stderr.
         meter: None until it is READY.
         watch: over it, and over the call at work.
@@ -53,6 +55,7 @@ class Process:
     ) -> None:
         self.pid: int | None = None
         self.channel = Channel(ends.data, limits.result_bytes, owner)
+        self.prefetch = ends.prefetch
         self.capture = Capture(loop, (ends.stdout, ends.stderr), limits, on_lines)
         self.meter: Meter | None = None
         self.watch = Watch(loop, limits, owner)
@@ -112,6 +115,18 @@ class Process:
             is_alive=is_alive, total_cpu_ms=self.death.cpu_ms, peak_bytes=peak_bytes
         )
 
+    def exit(self, *, expected: bool, ran: int, is_orphan: bool) -> ChildExit:
+        """How it left; the arguments are as in `ChildExit`."""
+        return ChildExit(
+            pid=self.pid,
+            exit_code=self.death.exit_code,
+            signal=self.death.signal,
+            expected=expected,
+            ran=ran,
+            stderr_tail=self.capture.output.stderr_tail,
+            is_orphan=is_orphan,
+        )
+
     def died(self) -> None:
         """Its pidfd told."""
         if self._pidfd is not None:
@@ -126,6 +141,7 @@ class Process:
     def close(self) -> None:
         """Hand out what it printed last, and let go of everything."""
         self.channel.close()
+        self.prefetch.close()
         self.capture.close()
         self._stack.close()
         self.watch.close()

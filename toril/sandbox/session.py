@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from toril.errors import ProtocolError
 from toril.sandbox.frames import FrameType
-from toril.sandbox.states import State
+from toril.sandbox.states import BUSY, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_BUSY = frozenset({State.RUNNING, State.INTERRUPTING})
 _CONFINING = frozenset({State.CONFINING})
 
 LEGAL: Mapping[FrameType, frozenset[State]] = {
@@ -21,16 +20,16 @@ LEGAL: Mapping[FrameType, frozenset[State]] = {
     FrameType.REPLY: frozenset(),
     FrameType.READY: _CONFINING,
     FrameType.FAULT: _CONFINING,
-    FrameType.PROGRESS: _BUSY,
-    FrameType.LOG: _BUSY,
-    FrameType.RESULT: _BUSY,
-    FrameType.ERROR: _BUSY,
-    FrameType.LAST: _BUSY,
-    FrameType.UPDATE_DATA: _BUSY,
-    FrameType.CALL: _BUSY,
-    FrameType.USAGE: _BUSY,
-    FrameType.CHECKPOINT: _BUSY,
-    FrameType.RECORD: _BUSY,
+    FrameType.PROGRESS: BUSY,
+    FrameType.LOG: BUSY,
+    FrameType.RESULT: BUSY,
+    FrameType.ERROR: BUSY,
+    FrameType.LAST: BUSY,
+    FrameType.UPDATE_DATA: BUSY,
+    FrameType.CALL: BUSY,
+    FrameType.USAGE: BUSY,
+    FrameType.CHECKPOINT: BUSY,
+    FrameType.RECORD: BUSY,
 }
 """Frame type → the states in which a child may send it; what only the supervisor sends: never."""
 

@@ -35,6 +35,10 @@ class State(_Key):
     REAPED = "reaped"
 
 
+BUSY = frozenset({State.RUNNING, State.INTERRUPTING})
+"""A call is at work."""
+
+
 class Event(_Key):
     """What can happen to it."""
 
@@ -44,6 +48,7 @@ class Event(_Key):
     RUN = "given a call"
     WARN = "its soft timeout is over"
     SETTLED = "RESULT or ERROR frame"
+    SETTLED_NEXT = "RESULT or ERROR, and its next call lies ready"
     SETTLED_LAST = "RESULT or ERROR of a child that leaves"
     INTERRUPT = "its call has to end"
     RETIRE = "it should go"
@@ -62,6 +67,7 @@ class Action(_Key):
     LISTEN = "open its socket"
     OFFER = "say that it is idle"
     SEND_JOB = "send JOB"
+    GO_ON = "it has begun its next call"
     SEND_WARNING = "send CANCEL and SIGTERM, let it go on"
     SEND_CANCEL = "send CANCEL and SIGTERM"
     SEND_STOP = "send STOP"
@@ -109,6 +115,7 @@ _ROWS: Mapping[State, Mapping[Event, Step]] = {
         **_LIVE,
         Event.WARN: (State.RUNNING, Action.SEND_WARNING),
         Event.SETTLED: (State.IDLE, Action.OFFER),
+        Event.SETTLED_NEXT: (State.RUNNING, Action.GO_ON),
         Event.SETTLED_LAST: _STOP,
         Event.INTERRUPT: (State.INTERRUPTING, Action.SEND_CANCEL),
     },

@@ -1,4 +1,4 @@
-"""The child's end of the data socket: whole frames out, frames in, and the signal that interrupts.
+"""The child's ends of its sockets: whole frames out, frames in, and the signal that interrupts.
 
 SIGTERM interrupts a running processor: the handler reads the pending CANCEL frame for the reason
 and raises. While the main thread is in the middle of a frame the handler only takes a note and the
@@ -67,16 +67,18 @@ _SIGTERM = int(signal.SIGTERM)
 
 
 class Wire:
-    """Frames over one blocking stream socket.
+    """Frames over one blocking stream socket, and calls that lie ready in another of packets.
 
     Attributes:
+        is_reserved: the next call comes over the stream, whatever lies ready.
         running: user code runs now, so a CANCEL may be raised into it.
         sequence: the call at work; 0 between calls. What belongs to another call is not sent.
         interrupt_task: while a coroutine is at work, what is called with a reason instead of
             raising; else None.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, calls_fd: int) -> None:
+        self.is_reserved = False
         self.running = False
         self.sequence = 0
         self.interrupt_task: Callable[[str], None] | None = None
@@ -100,9 +102,16 @@ class Wire:
         self._has_asked = False
         self._kept: deque[Frame] = deque()
         self._ahead = b""
+        self._calls = socket.socket(fileno=calls_fd)
+        self._receive_call = self._calls.recv
+        self._either = select.poll()
+        self._stream_fd = fd
+        for one in (fd, calls_fd):
+            self._either.register(one, select.POLLIN)
 
     def begin(self, sequence: int) -> None:
         """The call `sequence` is at work."""
+        self.is_reserved = False
         self._reason, self._is_due = "", False
         if self._has_asked:
             self._has_asked = False
@@ -151,6 +160,14 @@ class Wire:
             if sequence == self.sequence:
                 self._send(data)
 
+    def ready(self) -> Frame | None:
+        """The next call if it lies ready."""
+        with self._read_lock:
+            if self.is_reserved or self._kept or self._ahead:
+                return None
+            self._ahead = self._take_call()
+        return self._frame() if self._ahead else None
+
     def receive(self) -> Frame | None:
         """The next frame between calls, however long it takes; None when the other end is closed.
 
@@ -161,8 +178,26 @@ class Wire:
             if self._kept:
                 return self._kept.popleft()
         if not self._ahead:
-            self._ahead = self._receive_some(_AHEAD_BYTES)
+            self._ahead = self._await_call() or self._receive_some(_AHEAD_BYTES)
         return self._frame()
+
+    def _await_call(self) -> bytes:
+        """One that is laid ready while we wait; empty where the stream has something to say."""
+        while not self.is_reserved:
+            if any(fd == self._stream_fd for fd, _ in self._either.poll()):
+                return b""
+            if call := self._take_call():
+                return call
+        return b""
+
+    def _take_call(self) -> bytes:
+        """One that lies ready; empty where there is none, or it was just taken back."""
+        try:
+            call = self._receive_call(_AHEAD_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
+        self.is_reserved = not call
+        return call
 
     def _frame(self) -> Frame | None:
         ahead = self._ahead

@@ -204,7 +204,7 @@ class _Zygote:
             return
         place = self._places.take()
         self._places.check_reach(place, wants)
-        plan = self._plan(0, (-1, -1, -1, -1), place)
+        plan = self._plan(0, (-1, -1, -1, -1, -1), place)
         trial.hold(plan, self._prepared.steps)
         self._places.give_back(place)
         self._places.occupied(place)
@@ -301,7 +301,7 @@ class _Zygote:
         birth.open_gate(expected.birth)
 
     def _plan(self, slot: int, fds: Sequence[int], place: Place) -> confine.Plan:
-        data_fd, stdout_fd, stderr_fd, stack_fd = fds
+        data_fd, stdout_fd, stderr_fd, stack_fd, calls_fd = fds
         return confine.Plan(
             queue=self._orders["queue"],
             slot=slot,
@@ -319,6 +319,7 @@ class _Zygote:
             stdout_fd=stdout_fd,
             stderr_fd=stderr_fd,
             stack_fd=stack_fd,
+            calls_fd=calls_fd,
             place=place,
         )
 

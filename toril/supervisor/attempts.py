@@ -16,7 +16,8 @@ from toril.call import Outcome, Verdict
 from toril.correlation import of_job
 from toril.runtime.retry import unrun
 from toril.supervisor.calls import as_call, limits_of, zygote_spec
-from toril.supervisor.line import WAITING_S, Line, Pace
+from toril.supervisor.hands import Hands
+from toril.supervisor.line import WAITING_S, Line, Pace, Standing
 from toril.supervisor.pool import Pool
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class AttemptsListener(Protocol):
 
 
 class Attempts:
-    """Starts claims in children and ends them; part of `pool.PoolListener`.
+    """Starts claims in children and ends them; part of `pool_listener.PoolListener`.
 
     Attributes:
         listeners: told what begins and what jobs report; None without any.
@@ -83,6 +84,7 @@ class Attempts:
         self._pool = Pool(zygote_spec(queue), queue.least_concurrency, self)
         self._running: dict[Child, Claim] = {}
         self._began_s: dict[Child, float] = {}
+        self._hands = Hands()
         self._runs_one_only = limits_of(queue).max_jobs == 1
         self._line = Line(self._on_overdue)
         self._pace = Pace()
@@ -117,13 +119,18 @@ class Attempts:
     @property
     def room(self) -> int:
         """Claims that can be taken now: one for each free child, and a little ahead."""
-        return self._pool.free + max(0, self._most_ahead - len(self._line))
+        return self._pool.free + max(0, self._most_ahead - self._waiting)
 
     @property
     def is_fed(self) -> bool:
         """Does enough stand in line, so that children go on without a claim for a moment?"""
-        waiting = len(self._line)
+        waiting = self._waiting
         return waiting > 0 and 2 * waiting >= self._most_ahead
+
+    @property
+    def _waiting(self) -> int:
+        """Claims that stand in line, or lie ready in a child's hands."""
+        return len(self._line) + len(self._hands)
 
     @property
     def _most_ahead(self) -> int:
@@ -204,9 +211,28 @@ class Attempts:
         else:
             self._line.append(claim)
 
+    def feed(self) -> None:
+        """Lay what stands in line ready for the children at work."""
+        if self._line and self._may_be_ahead:
+            for child in self._running:
+                self._feed(child)
+
+    def _feed(self, child: Child) -> None:
+        """Half a handful at a time: a child that is woken for each wakes us for each."""
+        most, count = self._pace.ready, self._hands.count(child)
+        if 2 * count > most:
+            return
+        for _ in range(min(most - count, len(self._line))):
+            call = as_call(self._line.first, self._queue.name)
+            if not self._pool.prefetch(child, call):
+                return
+            self._hands.put(child, call, self._line.pop())
+
     def _run(self, claim: Claim) -> None:
+        self._begin(self._pool.run(as_call(claim, self._queue.name)), claim)
+
+    def _begin(self, child: Child, claim: Claim) -> None:
         queue = self._queue.name
-        child = self._pool.run(as_call(claim, queue))
         self._running[child], self._began_s[child] = claim, time.monotonic()
         of = of_job(queue, claim.id, claim.opts.correlation_id)
         self._emit(ev.JobActive(queue, claim.id, claim.name, claim.attempts_started, of))
@@ -215,12 +241,14 @@ class Attempts:
 
     def lose(self, claim: Claim) -> None:
         """Its lock is somebody else's: kill its child, let nothing of it be written."""
+        self._recall(claim)
         self._line.remove(claim)
         if (child := self._child_of(claim)) is not None:
             child.kill(Verdict.LOCK_LOST)
 
     def cancel(self, claim: Claim) -> None:
         """Somebody cancelled its job: it ends, whatever it does."""
+        self._recall(claim)
         if self._line.remove(claim):
             self._end(claim, _cancelled_unrun())
         elif (child := self._child_of(claim)) is not None:
@@ -236,6 +264,8 @@ class Attempts:
 
     def lose_all(self) -> None:
         """Nothing can be written any more: kill what runs."""
+        for child in list(self._running):
+            child.recall()
         self._line.clear()
         for child in list(self._running):
             child.kill(Verdict.LOCK_LOST)
@@ -243,6 +273,8 @@ class Attempts:
     def interrupt_all(self, *, at_once: bool) -> None:
         """Give everything back: ask what runs to stop, or kill it at once. Starts nothing more."""
         self._is_over = True
+        for child in list(self._running):
+            child.recall()
         self._give_back_line(Outcome(Verdict.INTERRUPTED, message="the worker stops"))
         for child in list(self._running):
             if at_once:
@@ -256,7 +288,8 @@ class Attempts:
         """A child is idle: who stands in line comes first, unless for too long."""
         self._line.hand_back_overdue()
         while self._line and self._pool.free:
-            self.start(self._line.pop())
+            self.start(self._line.pop().claim)
+        self.feed()
         if not self.is_fed:
             self._listener.on_ready()
 
@@ -265,6 +298,24 @@ class Attempts:
         del call
         self._pace.ran(time.monotonic() - self._began_s.pop(child))
         self._end(self._running.pop(child), outcome)
+
+    def on_next(self, child: Child, call: Call) -> None:
+        """What lay ready has begun."""
+        del call
+        since_s, claim = self._hands.pop(child)
+        self._begin(child, claim)
+        if time.monotonic() - since_s > WAITING_S:
+            child.recall()  # What lies behind it has waited about as long.
+        elif self._line and self._may_be_ahead:
+            self._feed(child)
+
+    def on_recalled(self, child: Child, calls: list[Call]) -> None:
+        """They wait again, for whoever is free; what the caller wants of them comes first."""
+        waiting = self._hands.take(child, calls)
+        if len(waiting) < len(calls):  # The one at work is among them: it had not begun.
+            waiting.insert(0, Standing(self._began_s.pop(child), self._running.pop(child)))
+        self._line.put_back(waiting)
+        asyncio.get_running_loop().call_soon(self.on_ready)
 
     def on_progress(self, child: Child, call: Call, value: bytes) -> None:
         """Progress for the next round trip."""
@@ -336,6 +387,11 @@ class Attempts:
         """Children can be had again."""
         self.unavailable_since_s = None
         self._emit(ev.ClaimingResumed(self._queue.name))
+
+    def _recall(self, claim: Claim) -> None:
+        """If it lies ready in a child's hands: it stands in line then, or has begun."""
+        if (child := self._hands.holder(claim) or self._child_of(claim)) is not None:
+            child.recall()
 
     def _child_of(self, claim: Claim) -> Child | None:
         return next((child for child, one in self._running.items() if one is claim), None)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from toril.runtime.claim import Claim
 
@@ -25,6 +25,10 @@ AHEAD_S = 0.02
 MOST_AHEAD = 32
 """Claims in line for each child at most; chosen: a script call costs the server little more than
 its jobs from about this many on, and a supervisor that is killed leaves them to stall."""
+
+MOST_READY = 8
+"""Of those, how many may lie ready in the hands of a child that is at work; chosen: it goes on for
+a millisecond or two without its supervisor, which answers it and Redis together then."""
 
 WAITING_S = 0.1
 """How long a claim may stand in line; given: the design's bound."""
@@ -45,11 +49,12 @@ class Pace:
     Attributes:
         run_s: the mean, seconds.
         ahead: claims that may stand in line for each child.
+        ready: how many of them may lie ready in its hands.
     """
 
     def __init__(self) -> None:
         self.run_s = 0.0
-        self.ahead = 0
+        self.ahead = self.ready = 0
         self._short = 0
 
     def ran(self, seconds: float) -> None:
@@ -61,6 +66,14 @@ class Pace:
             self._short, self.run_s = 0, max(seconds, self.run_s)
         most = min(self._short // _PROOF, MOST_AHEAD)
         self.ahead = most if self.run_s * most <= AHEAD_S else int(AHEAD_S / self.run_s)
+        self.ready = min(MOST_READY, self.ahead // 2)
+
+
+class Standing(NamedTuple):
+    """A claim, and since when it waits (`time.monotonic`)."""
+
+    since_s: float
+    claim: Claim
 
 
 class Line:
@@ -73,7 +86,7 @@ class Line:
 
     def __init__(self, on_overdue: Callable[[list[Claim]], None]) -> None:
         self._on_overdue = on_overdue
-        self._claims: deque[tuple[float, Claim]] = deque()
+        self._claims: deque[Standing] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -82,29 +95,41 @@ class Line:
 
     def append(self, claim: Claim) -> None:
         """To the end."""
-        self._claims.append((time.monotonic(), claim))
+        self._claims.append(Standing(time.monotonic(), claim))
         if self._timer is None:
             self._look_in(WAITING_S)
 
-    def pop(self) -> Claim:
+    @property
+    def first(self) -> Claim:
         """Who is next; there must be one."""
-        return self._claims.popleft()[1]
+        return self._claims[0].claim
+
+    def pop(self) -> Standing:
+        """Take out who is next; there must be one."""
+        return self._claims.popleft()
+
+    def put_back(self, standing: Iterable[Standing]) -> None:
+        """To the front, in this order: they have waited longest."""
+        self._claims.extendleft(reversed(list(standing)))
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look_in(0.0)
 
     def remove(self, claim: Claim) -> bool:
         """Take this one out; False where it does not stand here."""
-        rest = deque(pair for pair in self._claims if pair[1] is not claim)
+        rest = deque(one for one in self._claims if one.claim is not claim)
         is_here, self._claims = len(rest) < len(self._claims), rest
         return is_here
 
     def clear(self) -> list[Claim]:
         """Take out all."""
-        claims = [claim for _, claim in self._claims]
+        claims = [one.claim for one in self._claims]
         self._claims.clear()
         return claims
 
     def hand_back_overdue(self) -> None:
         """Hand all back if the first has been here for too long: after a pause timers are late."""
-        if self._claims and self._claims[0][0] <= time.monotonic() - WAITING_S:
+        if self._claims and self._claims[0].since_s <= time.monotonic() - WAITING_S:
             self._on_overdue(self.clear())
 
     def _look_in(self, seconds: float) -> None:
@@ -115,4 +140,4 @@ class Line:
         self._timer = None
         self.hand_back_overdue()
         if self._claims:
-            self._look_in(max(0.0, self._claims[0][0] + WAITING_S - time.monotonic()))
+            self._look_in(max(0.0, self._claims[0].since_s + WAITING_S - time.monotonic()))

@@ -51,7 +51,7 @@ _MAX_DIGITS = 4
 
 
 class Listeners:
-    """Hands events to listeners; part of `pool.PoolListener`.
+    """Hands events to listeners; part of `pool_listener.PoolListener`.
 
     Args:
         queue: the settings, which name listeners.
@@ -246,6 +246,12 @@ class Listeners:
         del child, call
         name, level = record.logger, record.level
         self._emit(ev.JobOutput(self._queue, "", "listeners logging", record.text, "", name, level))
+
+    def on_next(self, child: Child, call: Call) -> None:
+        """Never: one batch at a time."""
+
+    def on_recalled(self, child: Child, calls: list[Call]) -> None:
+        """Never."""
 
     def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
         """Not for listeners; nothing follows."""

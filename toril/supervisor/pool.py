@@ -13,11 +13,11 @@ import asyncio
 import random
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from toril.call import Verdict
 from toril.errors import ProcessorImportError, SandboxUnavailable
-from toril.sandbox.states import State
+from toril.sandbox.states import BUSY, State
 from toril.sandbox.wear import is_spent, worn
 from toril.supervisor.rehearsal import Rehearsal
 from toril.supervisor.zygotes import Zygotes
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from toril.sandbox.listener import ChildExit
     from toril.sandbox.record import Record
     from toril.sandbox.reply import Reply
+    from toril.supervisor.pool_listener import PoolListener
 
 FIRST_DELAY_S = 0.1
 """Back-off after a second failure in a row; chosen: 1.4 ms of fork must not become a storm."""
@@ -40,49 +41,6 @@ MAX_DELAY_S = 30.0
 SPREAD = (0.9, 1.1)
 """Range of the factor on a child's `max_jobs` and `max_age_s`; chosen: children that begin
 together do not all go together, and a limit still means what it says."""
-
-
-class PoolListener(Protocol):
-    """What a pool tells its worker; called on the loop."""
-
-    def on_ready(self) -> None:
-        """A child is idle."""
-
-    def on_outcome(self, child: Child, call: Call, outcome: Outcome) -> None:
-        """An attempt ended."""
-
-    def on_progress(self, child: Child, call: Call, value: bytes) -> None:
-        """A job reported progress, JSON text."""
-
-    def on_log(self, child: Child | None, call: Call | None, stream: str, lines: list[str]) -> None:
-        """A job logged or printed lines, or without one a child, or the zygote."""
-
-    def on_record(self, child: Child, call: Call, record: Record) -> None:
-        """A job's `logging` made a record."""
-
-    def on_update_data(self, child: Child, call: Call, value: bytes) -> None:
-        """A job replaced its data, JSON text."""
-
-    def on_checkpoint(self, child: Child, call: Call, value: bytes) -> None:
-        """A job kept a state for its next attempt, JSON text."""
-
-    def on_stack(self, child: Child, call: Call, text: str) -> None:
-        """Where a job stands that has used most of its time."""
-
-    def on_call(self, child: Child, call: Call, method: str, payload: bytes, reply: Reply) -> None:
-        """A job asks for something and waits for the reply."""
-
-    def on_death(self, exit: ChildExit) -> None:  # noqa: A002 - the sandbox's word
-        """A child ended that was not asked to."""
-
-    def on_orphans(self) -> None:
-        """A zygote died: what it leaves behind is this process's to end."""
-
-    def on_unavailable(self, error: SandboxUnavailable) -> None:
-        """No child can be had; said once until `on_available`."""
-
-    def on_available(self) -> None:
-        """Children can be had again."""
 
 
 def backoff_s(failures: int) -> float:
@@ -182,6 +140,17 @@ class Pool:
         self._replace_if_worn(child)
         return child
 
+    def prefetch(self, child: Child, call: Call) -> bool:
+        """Lay a call ready for a child at work; False where it is not to have another one now."""
+        if (
+            child.slot > self._size
+            or is_spent(self._spec.limits, child, self._children[child])
+            or not child.prefetch(call)
+        ):
+            return False
+        self._replace_if_worn(child)
+        return True
+
     def _rank(self, child: Child) -> tuple[bool, int]:
         """Who is to be replaced comes last, and among equals the first slot goes first."""
         return child in self._successors, child.slot
@@ -206,10 +175,20 @@ class Pool:
 
     def on_outcome(self, child: Child, call: Call, outcome: Outcome) -> None:
         """Handed on (callback of the sandbox)."""
-        self._busy.discard(child)
+        if child.state not in BUSY:
+            self._busy.discard(child)
         self._listener.on_outcome(child, call, outcome)
         if len(self._children) > self._size and self.free:
             self._listener.on_ready()  # A successor is idle, and its predecessor goes.
+
+    def on_next(self, child: Child, call: Call) -> None:
+        """Handed on (callback of the sandbox); it goes on well without being idle."""
+        self._failures = 0
+        self._listener.on_next(child, call)
+
+    def on_recalled(self, child: Child, calls: list[Call]) -> None:
+        """Handed on (callback of the sandbox)."""
+        self._listener.on_recalled(child, calls)
 
     def on_progress(self, child: Child, call: Call, value: bytes) -> None:
         """Handed on (callback of the sandbox)."""

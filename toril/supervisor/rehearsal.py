@@ -128,3 +128,9 @@ class Rehearsal:
 
     def on_outcome(self, child: Child, call: Call, outcome: Outcome) -> None:
         """Never."""
+
+    def on_next(self, child: Child, call: Call) -> None:
+        """Never."""
+
+    def on_recalled(self, child: Child, calls: list[Call]) -> None:
+        """Never."""

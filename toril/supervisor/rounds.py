@@ -202,6 +202,7 @@ class Rounds:
         for claim in claimed.claims:
             if self._keeper.holds(claim):
                 self._attempts.start(claim)
+        self._attempts.feed()
         self._intake.answered(claimed)
 
     def _is_worth_recovering(self) -> bool:
@@ -212,7 +213,7 @@ class Rounds:
         )
 
     def _give_up(self) -> None:
+        self._attempts.lose_all()
         if unrecorded := self._settlements.give_up():
             self._emit(ev.Unrecorded(self._queue().name, unrecorded))
         self._reports.take()
-        self._attempts.lose_all()

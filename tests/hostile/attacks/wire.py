@@ -136,7 +136,7 @@ def log_after_the_end(job):
 @attack
 def lie_about_its_usage(job):
     """A peak that no machine has, many times."""
-    say(frame(USAGE, job._sequence, b"\xff" * 8) * 50)
+    say(frame(USAGE, job._sequence, b"\xff" * 9) * 50)
     return "lied"
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import _thread
 import builtins
+import contextlib
 import ctypes
 import gc
 import json
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from toril import SandboxedJob
 
 DATA_FD = 3
+CALLS_FD = 6
+SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 
 
 def frame(frame_type: int, sequence: int, payload: bytes, *, version: int = 1, length=None):
@@ -234,6 +237,32 @@ def frame_when_idle(job: SandboxedJob):
 def send_fds(job: SandboxedJob):
     with socket.socket(fileno=os.dup(DATA_FD)) as data, open(os.devnull) as null:
         socket.send_fds(data, [b"\xff" * 64], [null.fileno()] * 100)
+    wait_to_be_killed()
+
+
+def take_what_lies_ready(job: SandboxedJob):
+    taken = [os.read(CALLS_FD, 16 * 1024) for _ in range(job.data["count"])]
+    if job.data["stays"]:
+        wait_to_be_killed()
+    return len(taken)
+
+
+def spoil_what_lies_ready(job: SandboxedJob):
+    with socket.socket(fileno=os.dup(CALLS_FD)) as calls:
+        calls.setblocking(True)
+        calls.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 2**20)
+        calls.setsockopt(socket.SOL_SOCKET, 42, 0)  # SO_PEEK_OFF
+        for cut in (0, 1):  # Drop every packet, or all but its first byte.
+            code = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, cut))
+            program = struct.pack("HxxxxxxQ", 1, ctypes.addressof(code))
+            with contextlib.suppress(OSError):
+                calls.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+                job.log("filtered")
+        with contextlib.suppress(OSError):
+            calls.send(b"forged")
+        calls.shutdown(socket.SHUT_RDWR)
+    os.close(CALLS_FD)
+    job.log("begun")
     wait_to_be_killed()
 
 

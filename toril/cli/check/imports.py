@@ -50,7 +50,7 @@ class _Trial:
         """Nothing of interest."""
 
     on_outcome = on_progress = on_log = on_record = on_update_data = on_stack = on_call = _pass_over
-    on_checkpoint = on_orphans = on_available = _pass_over
+    on_checkpoint = on_orphans = on_available = on_next = on_recalled = _pass_over
 
 
 def what_fails(queues: Sequence[QueueSettings]) -> dict[tuple[str, str], SandboxUnavailable | None]:
