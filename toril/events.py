@@ -6,29 +6,25 @@ Code emits an event where it is handled, once; nothing here formats or writes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from toril import lifecycle
 
 
-@dataclass(frozen=True, slots=True)
-class LogLinesDropped:
+class LogLinesDropped(lifecycle.Told, frozen=True):
     """The log's reader was slow; that many lines are missing here, output of jobs first."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class VariablesUnset:
+class VariablesUnset(lifecycle.Told, frozen=True):
     """The queue's `env` names variables that are not set here."""
 
     queue: str
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerStarted:
+class WorkerStarted(lifecycle.Told, frozen=True):
     """A queue's children are ready and it is claimed from."""
 
     queue: str
@@ -38,8 +34,7 @@ class WorkerStarted:
     redis: str
 
 
-@dataclass(frozen=True, slots=True)
-class LevelWeakened:
+class LevelWeakened(lifecycle.Told, frozen=True):
     """A queue is worked without mechanisms of its level, which its settings waive in writing."""
 
     queue: str
@@ -47,8 +42,7 @@ class LevelWeakened:
     missing: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LimitDiffers:
+class LimitDiffers(lifecycle.Told, frozen=True):
     """The configured rate limit is not the one in Redis; Redis' applies."""
 
     queue: str
@@ -56,8 +50,7 @@ class LimitDiffers:
     in_force: str
 
 
-@dataclass(frozen=True, slots=True)
-class JobAdded:
+class JobAdded(lifecycle.Told, frozen=True):
     """A running job, `by_job_id`, added one."""
 
     queue: str
@@ -67,8 +60,7 @@ class JobAdded:
     correlation_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class JobActive:
+class JobActive(lifecycle.Told, frozen=True):
     """An attempt began in a child."""
 
     queue: str
@@ -78,8 +70,7 @@ class JobActive:
     correlation_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class JobSettled:
+class JobSettled(lifecycle.Told, frozen=True):
     """An attempt ended and Redis has it; `settled` is what followed, `reason` why it failed.
 
     `wait_ms` is None when it is not known; `error_name` is the exception's type, if one was raised.
@@ -100,8 +91,7 @@ class JobSettled:
     correlation_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class JobOutput:
+class JobOutput(lifecycle.Told, frozen=True):
     """A line that a job printed or logged; with no id, listeners or a processor's import did.
 
     `logger` and `severity` are those of a record of the standard library's `logging`.
@@ -116,8 +106,7 @@ class JobOutput:
     severity: str = "INFO"
 
 
-@dataclass(frozen=True, slots=True)
-class LockLost:
+class LockLost(lifecycle.Told, frozen=True):
     """A job's lock is somebody else's now; its child is killed, its result refused."""
 
     queue: str
@@ -125,8 +114,7 @@ class LockLost:
     correlation_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SettlementRefused:
+class SettlementRefused(lifecycle.Told, frozen=True):
     """Redis did not take the end of an attempt; the job is not ours any more, or is broken."""
 
     queue: str
@@ -136,8 +124,7 @@ class SettlementRefused:
     correlation_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ReportRefused:
+class ReportRefused(lifecycle.Told, frozen=True):
     """Progress, log lines or data of a running job that Redis did not take; the job goes on."""
 
     queue: str
@@ -146,8 +133,7 @@ class ReportRefused:
     correlation_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RedisFailed:
+class RedisFailed(lifecycle.Told, frozen=True):
     """Something asked of Redis goes wrong again and again; said once for as long as it lasts.
 
     `what` is a claim, a renewal, waiting, setting the rate limit …
@@ -158,32 +144,28 @@ class RedisFailed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class UpkeepFailed:
+class UpkeepFailed(lifecycle.Told, frozen=True):
     """Looking for stalled jobs goes wrong; said once for as long as it lasts."""
 
     queue: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class GhostsRemoved:
+class GhostsRemoved(lifecycle.Told, frozen=True):
     """Ids without a job were taken out of the queue."""
 
     queue: str
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class StalledRecovered:
+class StalledRecovered(lifecycle.Told, frozen=True):
     """Jobs whose worker vanished are back in the queue."""
 
     queue: str
     job_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ChildGone:
+class ChildGone(lifecycle.Told, frozen=True):
     """A child ended that was not asked to."""
 
     queue: str
@@ -191,8 +173,7 @@ class ChildGone:
     how: str
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimingPaused:
+class ClaimingPaused(lifecycle.Told, frozen=True):
     """No child can be had, so nothing is claimed; it is tried again and again."""
 
     queue: str
@@ -200,15 +181,13 @@ class ClaimingPaused:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimingResumed:
+class ClaimingResumed(lifecycle.Told, frozen=True):
     """Children can be had again."""
 
     queue: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListenerFailed:
+class ListenerFailed(lifecycle.Told, frozen=True):
     """A listener raised, took too long or took its child with it; told now and then only.
 
     `failures` counts those of this listener since it was last told.
@@ -222,16 +201,14 @@ class ListenerFailed:
     stack: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ListenerEventsDropped:
+class ListenerEventsDropped(lifecycle.Told, frozen=True):
     """Listeners did not keep up, or had no child: that many events so far were not handed over."""
 
     queue: str
     dropped: int
 
 
-@dataclass(frozen=True, slots=True)
-class ListenersPaused:
+class ListenersPaused(lifecycle.Told, frozen=True):
     """No child can be had for the listeners; jobs go on, and it is tried again and again."""
 
     queue: str
@@ -239,23 +216,20 @@ class ListenersPaused:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListenersResumed:
+class ListenersResumed(lifecycle.Told, frozen=True):
     """The listeners have a child again."""
 
     queue: str
 
 
-@dataclass(frozen=True, slots=True)
-class RedisLost:
+class RedisLost(lifecycle.Told, frozen=True):
     """Redis cannot be reached, or cannot take writes; running jobs go on."""
 
     queue: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RedisBack:
+class RedisBack(lifecycle.Told, frozen=True):
     """Redis answers again and every held lock was renewed or found lost."""
 
     queue: str
@@ -263,8 +237,7 @@ class RedisBack:
     held: int
 
 
-@dataclass(frozen=True, slots=True)
-class Draining:
+class Draining(lifecycle.Told, frozen=True):
     """Stopping: nothing more is claimed."""
 
     queue: str
@@ -272,24 +245,21 @@ class Draining:
     timeout_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class DrainDeadline:
+class DrainDeadline(lifecycle.Told, frozen=True):
     """The time to drain is over; running jobs are interrupted and go back to the queue."""
 
     queue: str
     running: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unrecorded:
+class Unrecorded(lifecycle.Told, frozen=True):
     """Stopping without Redis: these attempts ended and nobody knows; their locks run out."""
 
     queue: str
     job_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerStopped:
+class WorkerStopped(lifecycle.Told, frozen=True):
     """A queue is not worked by this supervisor any more."""
 
     queue: str

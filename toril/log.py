@@ -6,8 +6,9 @@ The table at the end names level and wording of every event; nothing else in the
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, TextIO
+
+from msgspec.structs import replace
 
 from toril import events as ev
 from toril import lifecycle, rendering
@@ -98,7 +99,7 @@ class Log:
             text = getattr(event, name)
             if text and (clean := self._redacted(text)) != text:
                 masked[name] = clean
-        return replace(event, **masked) if masked else event  # type: ignore[arg-type]
+        return replace(event, **masked) if masked else event
 
 
 def _job(e: Any) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from toril.events import Event
+    from toril.lifecycle import Told
 
     Form: TypeAlias = Callable[[Event, str, str], bytes]
 
@@ -80,10 +81,9 @@ def _name(kind: type) -> str:
     return "".join("-" + c.lower() if c.isupper() else c for c in kind.__name__).lstrip("-")
 
 
-@cache
-def field_names(kind: type) -> tuple[str, ...]:
+def field_names(kind: type[Told]) -> tuple[str, ...]:
     """What an event of this kind says."""
-    return tuple(field.name for field in fields(kind))
+    return kind.__struct_fields__
 
 
 def journal_name(field: str) -> str:

@@ -12,7 +12,7 @@ from tests.interop.conftest import BOTH_MAJORS
 from tests.interop.node import NodeError
 from tests.support.keyspace import unchanged_keyspace
 from toril import Backoff, InvalidInput, NewJob, Queue, Telemetry
-from toril.call import MAX_DATA_BYTES
+from toril.sizes import MAX_DATA_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.process.harness import pen
-from toril.call import MAX_DATA_BYTES, Verdict
+from toril.call import Verdict
 from toril.errors import InvalidJobData, RedisUnavailable
+from toril.sizes import MAX_DATA_BYTES
 
 
 async def test_waiting_for_children_is_an_outcome_of_its_own():

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from tests.process.harness import HOSTILE, call_of, fds_after, is_alive, open_fds, pen
-from toril.call import MAX_DATA_BYTES, Verdict
+from toril.call import Verdict
+from toril.sizes import MAX_DATA_BYTES
 
 RULES = {
     "garbage": "",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from tests.process.harness import HOSTILE, call_of, pen
 from toril.call import Verdict
@@ -120,7 +120,7 @@ async def test_data_that_is_not_json_is_unreadable_whether_it_is_looked_at_or_no
 async def test_options_that_are_not_json_are_unreadable():
     async with pen() as p:
         child = await p.child()
-        child.run(dataclasses.replace(call_of("echo"), header=b'{"id": "7", "opts": {broken}}'))
+        child.run(replace(call_of("echo"), header=b'{"id": "7", "opts": {broken}}'))
         outcome = await p.finish(child)
 
     assert outcome.verdict is Verdict.UNREADABLE

@@ -9,9 +9,9 @@ import redis
 
 from tests.support.keyspace import snapshot, unchanged_keyspace
 from tests.support.lane import LOCK_MS, START_MS, Lane
-from toril.call import MAX_DATA_BYTES, MAX_OPTS_BYTES
 from toril.runtime.claim import ClaimRequest
 from toril.runtime.claiming import claim_jobs
+from toril.sizes import MAX_DATA_BYTES, MAX_OPTS_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.support.lane import RAISED, RETURNED, Lane
 from toril.call import Outcome, Usage, Verdict

@@ -9,12 +9,12 @@ import pytest
 
 from tests.support.keyspace import unchanged_keyspace
 from tests.support.lane import LOCK_MS, RAISED, Lane
-from toril.call import MAX_OPTS_BYTES
 from toril.runtime import store as store_module
 from toril.runtime.claim import Claimed, ClaimRequest, Slot
 from toril.runtime.claiming import claim_jobs, slot_after
 from toril.runtime.retry import Retry
 from toril.runtime.store import Store
+from toril.sizes import MAX_OPTS_BYTES
 
 EVERY = {"every": 1000, "count": 1}
 PATTERN = {"pattern": "0 0 * * *", "tz": "UTC", "count": 1}

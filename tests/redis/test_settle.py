@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 import redis
+from msgspec.structs import replace
 
 from tests.support.keyspace import unchanged_keyspace
 from tests.support.lane import RAISED, RETURNED, Lane

@@ -8,9 +8,9 @@ import io
 import os
 import socket
 import struct
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.test_log import SETTLED
 from toril import events as ev

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
 import pytest
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from toril import events as ev
@@ -119,7 +120,7 @@ def test_what_is_asked_at_the_scrape_is_told_as_it_is():
     depths = {"images": Depth({"waiting": 3, "failed": 1}, 12.5)}
     sick = {"images": Health((Complaint("Redis last answered 20.0 s ago"),), dropped_events=9)}
 
-    found = scraped(scrape=replace(SCRAPE, depths=depths, health=sick))
+    found = scraped(scrape=dataclasses.replace(SCRAPE, depths=depths, health=sick))
 
     assert found["bullmq_job_count"][labels(queue="images", state="waiting")] == 3
     assert found["toril_queue_oldest_waiting_seconds"] == {IMAGES: 12.5}

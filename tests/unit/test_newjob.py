@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from toril.call import MAX_DATA_BYTES, MAX_OPTS_BYTES
 from toril.errors import (
     DataTooLarge,
     InvalidInput,
@@ -19,6 +18,7 @@ from toril.runtime.newjob import MAX_PRIORITY, NewJob
 from toril.runtime.numbers import MAX_TIME_MS
 from toril.runtime.options import Backoff, KeepRule
 from toril.runtime.preparing import OptionsInUse, prepare, prepared_job
+from toril.sizes import MAX_DATA_BYTES, MAX_OPTS_BYTES
 
 
 def stored_opts(**options):

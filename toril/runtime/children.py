@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from toril.call import MAX_DATA_BYTES
 from toril.errors import DataTooLarge, InvalidJobData
 from toril.runtime.dialog import plain
+from toril.sizes import MAX_DATA_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from toril.runtime.schedule import Due
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """A job that is ours while the lock under its id holds our token.
 
     A struct, because one is made for every job: a frozen dataclass of as many fields takes four

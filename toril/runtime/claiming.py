@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from toril.call import MAX_CHECKPOINT_BYTES, MAX_DATA_BYTES, MAX_NAME_BYTES, MAX_OPTS_BYTES
 from toril.runtime.claim import Claim, Claimed, Renewed, Slot
 from toril.runtime.command import REAL_TIME, Command
 from toril.runtime.limiter import NO_LIMIT_ARGS
 from toril.runtime.numbers import EXACT
 from toril.runtime.options import JobOpts, parse_opts
 from toril.runtime.schedule import Due, next_slot
+from toril.sizes import MAX_CHECKPOINT_BYTES, MAX_DATA_BYTES, MAX_NAME_BYTES, MAX_OPTS_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

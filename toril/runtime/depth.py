@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from toril.call import MAX_OPTS_BYTES
 from toril.runtime.dialog import Program, call, plain
 from toril.runtime.numbers import stored_number
 from toril.runtime.reading import counts
+from toril.sizes import MAX_OPTS_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

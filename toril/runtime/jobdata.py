@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from toril.call import MAX_DATA_BYTES
 from toril.errors import DataTooLarge, InvalidJobData
+from toril.sizes import MAX_DATA_BYTES
 from toril.units import format_bytes
 
 if TYPE_CHECKING:

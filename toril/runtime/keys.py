@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import re
 
-from toril.call import MAX_NAME_BYTES
 from toril.errors import InvalidInput, InvalidJobId, InvalidOption, InvalidQueueName
+from toril.sizes import MAX_NAME_BYTES
 
 DEFAULT_PREFIX = "bull"
 """BullMQ's own default, so that both sides meet without a setting."""

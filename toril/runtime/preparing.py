@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from toril.call import MAX_DATA_BYTES, MAX_NAME_BYTES, MAX_OPTS_BYTES
 from toril.correlation import MAX_CHARS, OPTION
 from toril.errors import InvalidInput, InvalidOption
 from toril.runtime.jobdata import JsonText, data_text
@@ -22,6 +21,7 @@ from toril.runtime.newjob import MAX_PRIORITY, OPTIONS, NewJob, given_options
 from toril.runtime.numbers import MAX_COUNT, MAX_TIME_MS, epoch_ms, whole
 from toril.runtime.options import KEEP_ALL, Backoff, KeepRule
 from toril.runtime.ties import CHILD_FLAGS, stored_ties
+from toril.sizes import MAX_DATA_BYTES, MAX_NAME_BYTES, MAX_OPTS_BYTES
 from toril.telemetry import Telemetry
 from toril.units import duration_ms
 

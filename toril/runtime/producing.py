@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from toril.call import MAX_DATA_BYTES
 from toril.errors import BulkAddFailed, InvalidInput, InvalidOption, TorilError
 from toril.runtime import adding, asking, reading
 from toril.runtime.dialog import Program, call, call_all
@@ -19,6 +18,7 @@ from toril.runtime.keys import DEFAULT_PREFIX, is_job_id, key_base
 from toril.runtime.limiter import RateLimit, remove_limit, set_limit
 from toril.runtime.newjob import AddOptions, JobDefaults, NewJob
 from toril.runtime.preparing import OptionsInUse, PreparedJob, prepared_job
+from toril.sizes import MAX_DATA_BYTES
 from toril.units import duration_ms
 
 if TYPE_CHECKING:

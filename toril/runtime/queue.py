@@ -10,7 +10,6 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from toril.call import MAX_DATA_BYTES
 from toril.runtime import (
     administering,
     changing,
@@ -28,6 +27,7 @@ from toril.runtime.keys import DEFAULT_PREFIX
 from toril.runtime.methods import on_async_queue, on_queue
 from toril.runtime.producing import Producer
 from toril.runtime.reading import STATES
+from toril.sizes import MAX_DATA_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar, assert_never, cast
 
+import msgspec
 from redis.exceptions import ResponseError
 
 from toril.runtime.asking import MAX_STACK_BYTES
@@ -72,8 +73,7 @@ class Settled(enum.StrEnum):
 _SETTLED = {word.encode(): word for word in Settled}
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True, gc=False):
     """The end of one attempt, as it is to be written."""
 
     claim: Claim

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from toril import errors
-from toril.call import MAX_DATA_BYTES
 from toril.sandbox.text import from_json, to_json
+from toril.sizes import MAX_DATA_BYTES
 from toril.telemetry import Telemetry
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import os
 import signal
 import struct
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
+from msgspec.structs import replace
 
 from toril.call import Outcome, Usage, Verdict
 from toril.errors import ProtocolError, TorilError

@@ -18,8 +18,8 @@ import enum
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from toril.call import MAX_CHECKPOINT_BYTES, MAX_DATA_BYTES, MAX_OPTS_BYTES
 from toril.errors import ProtocolError
+from toril.sizes import MAX_CHECKPOINT_BYTES, MAX_DATA_BYTES, MAX_OPTS_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

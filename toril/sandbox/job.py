@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from toril import correlation
-from toril.call import MAX_CHECKPOINT_BYTES, MAX_DATA_BYTES
 from toril.errors import TorilError
 from toril.sandbox import asking
 from toril.sandbox.frames import MAX_LOG_BYTES, MAX_PROGRESS_BYTES, FrameType
 from toril.sandbox.text import clean, from_json, to_json
+from toril.sizes import MAX_CHECKPOINT_BYTES, MAX_DATA_BYTES
 from toril.telemetry import Telemetry
 
 if TYPE_CHECKING:

@@ -256,7 +256,8 @@ def softly_timed_out(outcome: Outcome, limits: Limits, usage: Usage) -> Outcome:
     soft_s = limits.soft_timeout_s or 0
     message = f"timed out after {format_ms(usage.wall_ms)} (soft limit {_limit(soft_s)})"
     detail: Detail = {"limit_ms": round(soft_s * 1000), "soft": True, "stage": "exception"}
-    return replace(outcome, verdict=Verdict.TIMED_OUT, message=message, detail=detail, usage=usage)
+    changed = {"verdict": Verdict.TIMED_OUT, "message": message, "detail": detail, "usage": usage}
+    return msgspec.structs.replace(outcome, **changed)
 
 
 def died(death: Death, *, usage: Usage, detail: Detail) -> Outcome:

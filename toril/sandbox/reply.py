@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from toril.call import MAX_DATA_BYTES
 from toril.errors import DataTooLarge
 from toril.sandbox.text import clean
+from toril.sizes import MAX_DATA_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
