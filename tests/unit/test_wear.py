@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from toril.sandbox.limits import Limits
-from toril.sandbox.wear import is_spent, worn
+from toril.sandbox.wear import Service
 
 MIB = 1024 * 1024
 
@@ -15,27 +15,26 @@ MIB = 1024 * 1024
 @dataclass(frozen=True)
 class Facts:
     jobs_run: int = 0
-    ready_at_s: float | None = 100.0
+    age_s: float = 100.0
     rss_growth_bytes: int | None = 0
 
 
 @pytest.mark.parametrize(
-    ("changes", "facts", "reason"),
+    ("changes", "facts", "is_over"),
     [
-        ({}, Facts(499), ""),
-        ({}, Facts(500), "it has run 500 jobs"),
-        ({"max_jobs": None}, Facts(10**6), ""),
-        ({"max_age_s": 60.0}, Facts(ready_at_s=140.1), ""),
-        ({"max_age_s": 60.0}, Facts(ready_at_s=140.0), "it is 1 m 0 s old"),
-        ({"max_age_s": 60.0}, Facts(ready_at_s=None), ""),
-        ({"max_rss_growth_bytes": MIB}, Facts(rss_growth_bytes=MIB), ""),
-        ({"max_rss_growth_bytes": MIB}, Facts(rss_growth_bytes=2 * MIB), "it has grown by 2 MiB"),
-        ({"max_rss_growth_bytes": MIB}, Facts(rss_growth_bytes=None), ""),
-        ({"max_rss_growth_bytes": MIB}, Facts(rss_growth_bytes=-5), ""),
+        ({"max_jobs": 500}, Facts(499), False),
+        ({"max_jobs": 500}, Facts(500), True),
+        ({"max_jobs": None}, Facts(10**6), False),
+        ({"max_age_s": 60.0}, Facts(age_s=59.9), False),
+        ({"max_age_s": 60.0}, Facts(age_s=60.0), True),
+        ({"max_rss_growth_bytes": MIB}, Facts(rss_growth_bytes=MIB), False),
+        ({"max_rss_growth_bytes": MIB}, Facts(rss_growth_bytes=MIB + 1), True),
+        ({"max_rss_growth_bytes": MIB}, Facts(rss_growth_bytes=None), False),
+        ({"max_rss_growth_bytes": MIB}, Facts(rss_growth_bytes=-5), False),
     ],
 )
-def test_child_is_worn_by_jobs_age_or_growth(changes, facts, reason):
-    assert worn(Limits(**changes), facts, 200.0, 1.0) == reason
+def test_child_is_replaced_by_jobs_age_or_growth(changes, facts, is_over):
+    assert Service.of(Limits(**changes), 1.0).is_over(facts) is is_over
 
 
 @pytest.mark.parametrize(
@@ -43,14 +42,14 @@ def test_child_is_worn_by_jobs_age_or_growth(changes, facts, reason):
     [(500, 0.9, 450), (500, 1.1, 550), (1, 0.9, 1), (1, 1.1, 1), (3, 1.1, 3), (2, 0.9, 2)],
 )
 def test_spread_moves_the_number_of_jobs_and_never_to_none(max_jobs, spread, last):
-    limits = Limits(max_jobs=max_jobs)
+    service = Service.of(Limits(max_jobs=max_jobs), spread)
 
-    assert not is_spent(limits, Facts(last - 1), spread)
-    assert is_spent(limits, Facts(last), spread)
+    assert not service.is_spent(Facts(last - 1))
+    assert service.is_spent(Facts(last))
 
 
 def test_spread_moves_the_age():
     limits = Limits(max_age_s=100.0)
 
-    assert worn(limits, Facts(ready_at_s=0.0), 95.0, 0.9)
-    assert not worn(limits, Facts(ready_at_s=0.0), 95.0, 1.1)
+    assert Service.of(limits, 0.9).is_over(Facts(age_s=95.0))
+    assert not Service.of(limits, 1.1).is_over(Facts(age_s=95.0))

@@ -49,7 +49,6 @@ class Child:
     Attributes:
         slot: its place in the pool.
         state: where it is in its life.
-        ready_at_s: the loop's time at READY; None before.
         limits: what it may use.
         listener: who hears of it.
         process: what we hold of its process.
@@ -68,7 +67,6 @@ class Child:
         """Made by `Zygote.fork` only."""
         self.slot = slot
         self.state = State.REQUESTED
-        self.ready_at_s: float | None = None
         self.limits = limits
         self.listener = listener
         self.fault: Fault | None = None
@@ -93,6 +91,11 @@ class Child:
     def jobs_run(self) -> int:
         """Calls it was given."""
         return self._turns.count
+
+    @property
+    def age_s(self) -> float:
+        """Since READY; 0 before."""
+        return self.process.age_s or 0.0
 
     @property
     def rss_growth_bytes(self) -> int | None:
@@ -214,6 +217,7 @@ class Child:
 
         A frame too many is then this child's fault and not its next job's.
         """
+        self.process.turn()
         if self._owes_offer and self.state is State.IDLE and not self._is_draining:
             self._owes_offer = False
             self.tell(self.listener.on_idle)
@@ -335,8 +339,7 @@ class Child:
 
     def _offer(self) -> None:
         self._timer.clear()
-        if self.ready_at_s is None:
-            self.ready_at_s = self._loop.time()
+        if self.process.age_s is None:
             self.process.ready()
         if self._is_unwanted:
             self.retire()
@@ -423,7 +426,7 @@ class Child:
         facts = self.process.exit(
             expected=self._is_unwanted, ran=self.jobs_run, is_orphan=self._is_orphan
         )
-        was_ready = self.ready_at_s is not None
+        was_ready = self.process.age_s is not None
         return outcomes.judged(facts, self.process.death, self.fault, was_ready=was_ready)
 
     def _on_lines(self, stream: str, lines: list[str]) -> None:

@@ -60,6 +60,7 @@ class Process:
         self.meter: Meter | None = None
         self.watch = Watch(loop, limits, owner)
         self._meter_of_start: Meter | None = None
+        self._ready_at_s: float | None = None
         self.death = Death()
         self.was_killed = False
         self._loop = loop
@@ -81,8 +82,14 @@ class Process:
         self._meter_of_start = Meter(pid)
         self.watch.guard(self._meter_of_start)
 
+    @property
+    def age_s(self) -> float | None:
+        """Since READY; None before."""
+        return None if self._ready_at_s is None else self._loop.time() - self._ready_at_s
+
     def ready(self) -> None:
-        """It is set up: growth is counted from here."""
+        """It is set up: age and growth are counted from here."""
+        self._ready_at_s = self._loop.time()
         if self.pid is not None and self.meter is None:
             self.meter = Meter(self.pid)
             self.watch.guard(self.meter)
@@ -114,6 +121,11 @@ class Process:
         return self.meter.stop(
             is_alive=is_alive, total_cpu_ms=self.death.cpu_ms, peak_bytes=peak_bytes
         )
+
+    def turn(self) -> None:
+        """All that it sent together is taken."""
+        if self.meter is not None:
+            self.meter.turn()
 
     def exit(self, *, expected: bool, ran: int, is_orphan: bool) -> ChildExit:
         """How it left; the arguments are as in `ChildExit`."""

@@ -17,6 +17,7 @@ class Meter:
     """Reads one child's clocks and size; `start` and `stop` enclose an attempt.
 
     The size before an attempt is the size after the one before it: an idle child does nothing.
+    Attempts whose ends are heard together are measured once: what they used is the first one's.
     """
 
     def __init__(self, pid: int) -> None:
@@ -31,6 +32,7 @@ class Meter:
         self._start_s = 0.0
         self._last_cpu_ms: float | None = None
         self._last_stop_s = 0.0
+        self._is_measured = False
 
     @property
     def growth_bytes(self) -> int | None:
@@ -78,16 +80,22 @@ class Meter:
         """
         self._last_stop_s = now_s = time.monotonic()
         wall_ms = round((now_s - self._start_s) * 1000)
-        now_ms = proc.cpu_ms(self._pid) if is_alive else total_cpu_ms
-        self._last_cpu_ms = now_ms
-        cpu_ms = None
+        before, growth = self._rss_bytes, None
+        if not is_alive:
+            self._last_cpu_ms = total_cpu_ms
+        elif not self._is_measured:
+            self._is_measured = True
+            self._last_cpu_ms, self._rss_bytes = proc.cpu_ms(self._pid), self._read_rss()
+        if is_alive:
+            growth = _difference(self._rss_bytes, before)
+        cpu_ms, now_ms = None, self._last_cpu_ms
         if now_ms is not None and self._cpu_ms is not None:
             cpu_ms = max(0, round(now_ms - self._cpu_ms))
-        growth = None
-        if is_alive:
-            before, self._rss_bytes = self._rss_bytes, self._read_rss()
-            growth = _difference(self._rss_bytes, before)
         return Usage(wall_ms, cpu_ms, growth, peak_bytes)
+
+    def turn(self) -> None:
+        """What ends from here on is heard later."""
+        self._is_measured = False
 
     def close(self) -> None:
         """Measure nothing any more."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from toril.call import Verdict
 from toril.errors import ProcessorImportError, SandboxUnavailable
 from toril.sandbox.states import BUSY, State
-from toril.sandbox.wear import is_spent, worn
+from toril.sandbox.wear import Service
 from toril.supervisor.rehearsal import Rehearsal
 from toril.supervisor.zygotes import Zygotes
 from toril.units import format_ms
@@ -69,7 +69,7 @@ class Pool:
         self._zygotes = Zygotes()
         self._idle: list[Child] = []
         self._busy: set[Child] = set()
-        self._children: dict[Child, float] = {}  # Each with its own spread.
+        self._children: dict[Child, Service] = {}
         self._successors: dict[Child, Child] = {}
         self._outdated: set[Child] = set()
         self._peak = 0
@@ -144,7 +144,7 @@ class Pool:
         """Lay a call ready for a child at work; False where it is not to have another one now."""
         if (
             child.slot > self._size
-            or is_spent(self._spec.limits, child, self._children[child])
+            or self._children[child].is_spent(child)
             or not child.prefetch(call)
         ):
             return False
@@ -167,7 +167,7 @@ class Pool:
         if self._successors:
             self._take_over(child)
         self._replace_if_worn(child)
-        if child.slot > self._size or is_spent(self._spec.limits, child, self._children[child]):
+        if child.slot > self._size or self._children[child].is_spent(child):
             child.retire()
             return
         self._idle.append(child)
@@ -340,7 +340,7 @@ class Pool:
         self._successors.clear()
         self._zygotes.use(zygote)
         zygote.hand_over(self)
-        self._children[first] = random.uniform(*SPREAD)  # noqa: S311 - no secret
+        self._children[first] = self._new_service()
         self._replace_outdated(first)
         self._refill()
         self.on_idle(first)
@@ -382,20 +382,23 @@ class Pool:
 
     def _fork(self, zygote: Zygote, slot: int) -> Child:
         child = zygote.fork(slot)
-        self._children[child] = random.uniform(*SPREAD)  # noqa: S311 - no secret
+        self._children[child] = self._new_service()
         return child
+
+    def _new_service(self) -> Service:
+        return Service.of(self._spec.limits, random.uniform(*SPREAD))  # noqa: S311 - no secret
 
     def _offered(self) -> list[Child]:
         return [child for child in self._idle if child.state is State.IDLE]
 
     def _replace_if_worn(self, child: Child) -> None:
         """Fork a worn child's successor, unless forking fails just now: then it serves on."""
+        if child not in self._outdated and not self._children[child].is_over(child):
+            return
         if self._zygote is None or self._is_closing or self._failures or child in self._successors:
             return
-        now_s = asyncio.get_running_loop().time()
-        if child in self._outdated or worn(self._spec.limits, child, now_s, self._children[child]):
-            with suppress(SandboxUnavailable):
-                self._successors[child] = self._fork(self._zygote, child.slot)
+        with suppress(SandboxUnavailable):
+            self._successors[child] = self._fork(self._zygote, child.slot)
 
     def _take_over(self, successor: Child) -> None:
         """Let the predecessor go now that its successor is idle, after its job if it has one."""
