@@ -59,6 +59,11 @@ def claim_jobs(  # noqa: PLR0913 - what a claim is made of
     return Command("claim", (base,), tuple(args), lambda reply: _claimed(reply, tokens, slot))
 
 
+def stopped_full(reply: Any) -> bool:
+    """Whether a claim's reply holds as many jobs as one call gives, and so tells nothing else."""
+    return bool(reply[0] == b"full")
+
+
 def slot_after(claimed: Claimed) -> Slot | None:
     """What the next claim needs to get past the job that this one stopped at."""
     if claimed.due is None:

@@ -11,11 +11,16 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import redis
 
 from toril.runtime.wire import AwaitedWire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Promised: TypeAlias = Sequence[asyncio.Future[Any]]
 
 
 class Connections:
@@ -150,6 +155,29 @@ class SharedWire:
         if wire is None or not wire.is_usable or self._pid != os.getpid():
             wire = await self._opened()
         return await wire.ask(command)
+
+    def post(self, commands: Sequence[bytes]) -> Promised | None:
+        """Send at once; None where that cannot be: `post_when_open` then."""
+        wire = self._wire
+        if wire is None or not wire.is_usable or not wire.has_room or self._pid != os.getpid():
+            return None
+        return wire.post(commands)
+
+    async def open(self) -> None:
+        """Open it, if it is not.
+
+        Raises:
+            redis.RedisError, OSError: it cannot be opened.
+        """
+        await self._opened()
+
+    async def post_when_open(self, commands: Sequence[bytes]) -> Promised:
+        """Send as soon as there is a connection.
+
+        Raises:
+            redis.RedisError, OSError: nothing was sent.
+        """
+        return (await self._opened()).post(commands)
 
     async def close(self) -> None:
         """Close it; what is under way fails."""

@@ -9,51 +9,104 @@ executed.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import redis
 import redis.asyncio
 from redis.exceptions import NoScriptError
 
 from toril.errors import RedisUnavailable, TorilError
-from toril.runtime.command import forgotten
+from toril.runtime.command import Command, forgotten
 from toril.runtime.connection import translated
-from toril.runtime.exchanging import AsyncExchanges
+from toril.runtime.exchanging import AsyncExchanges, SharedWire
 from toril.runtime.resp import pieces
 from toril.runtime.scripts import script, script_names
+from toril.runtime.wire import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from toril.runtime.command import Command, Packet
+    from toril.runtime.command import Packet
+    from toril.runtime.exchanging import Promised
 
 T = TypeVar("T")
+Commands: TypeAlias = Sequence[Command[Any]]
+
+
+class Posted(NamedTuple):
+    """Commands that were sent, if `promised` is there, and their bytes."""
+
+    commands: Commands
+    pieces: list[bytes]
+    promised: Promised | None
 
 
 class ScriptPipeline:
-    """Commands in, one value or one error of ours for each out."""
+    """Commands in, one value or one error of ours for each out.
+
+    What `post` sends has a connection of its own: it is not waited for before more is sent, so that
+    what is slow there must not hold up a renewal.
+    """
 
     def __init__(self, pool: redis.asyncio.ConnectionPool, server: str) -> None:
         self._exchanges = AsyncExchanges(pool)
+        self._wire = SharedWire(pool)
         self._server = server
         self.answered_s = 0.0
 
+    async def open(self) -> None:
+        """Load the scripts, and open the connection of what is posted.
+
+        Raises:
+            RedisUnavailable: not now.
+            RedisRefused: it refuses scripts.
+        """
+        await self.load()
+        try:
+            await self._wire.open()
+        except (redis.RedisError, OSError) as error:
+            raise translated(error, self._server) from error
+
     async def close(self) -> None:
         """Drop its connections; what is under way fails."""
+        await self._wire.close()
         await self._exchanges.close()
 
-    async def send(self, commands: Sequence[Command[Any]]) -> list[Any]:
+    async def send(self, commands: Commands) -> list[Any]:
         """Every command's parsed reply, or the `TorilError` that took its place.
 
         Raises:
             RedisUnavailable: the connection failed, so nothing is known about any command.
         """
         replies = await self._evaluate(commands)
-        if unknown := forgotten(replies):
-            again = [commands[i] for i in unknown]
-            await self.load()
-            for i, reply in zip(unknown, await self._evaluate(again), strict=True):
-                replies[i] = reply
+        await self._repeat_forgotten(commands, replies)
+        return self.parsed(commands, replies)
+
+    def post(self, commands: Commands) -> Posted:
+        """Send now, if there is a connection; `answer` must follow."""
+        if not commands:
+            return Posted(commands, [], ())
+        parts = pieces(command.packet for command in commands)
+        return Posted(commands, parts, self._wire.post(parts))
+
+    async def answer(self, posted: Posted) -> list[Any]:
+        """Every command's reply, for `parsed`; it is sent now, if it was not.
+
+        Raises:
+            RedisUnavailable: the connection failed, so nothing is known about any command.
+        """
+        promised = posted.promised
+        try:
+            if promised is None:
+                promised = await self._wire.post_when_open(posted.pieces)
+            replies = [checked(await one) for one in promised]
+        except (redis.RedisError, OSError) as error:
+            raise translated(error, self._server) from error
+        self.answered_s = asyncio.get_running_loop().time()
+        await self._repeat_forgotten(posted.commands, replies)
+        return replies
+
+    def parsed(self, commands: Commands, replies: Sequence[Any]) -> list[Any]:
+        """Every reply as its command wants it, or the `TorilError` that took its place."""
         return [self._result(*pair) for pair in zip(commands, replies, strict=True)]
 
     async def send_one(self, command: Command[T]) -> T:
@@ -88,8 +141,16 @@ class ScriptPipeline:
             return translated(reply, self._server)
         return command.parse(reply)
 
-    async def _evaluate(self, commands: Sequence[Command[Any]]) -> list[Any]:
+    async def _evaluate(self, commands: Commands) -> list[Any]:
         return await self._executed([command.packet for command in commands])
+
+    async def _repeat_forgotten(self, commands: Commands, replies: list[Any]) -> None:
+        """Load the scripts that the server does not know, and put in the replies that were due."""
+        if unknown := forgotten(replies):
+            again = [commands[i] for i in unknown]
+            await self.load()
+            for i, reply in zip(unknown, await self._evaluate(again), strict=True):
+                replies[i] = reply
 
     async def load(self) -> None:
         """Make every script known to the server.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import uuid
-from dataclasses import dataclass, field
 from itertools import count, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +39,7 @@ from toril.runtime.pipeline import ScriptPipeline
 from toril.runtime.producing import Producer
 from toril.runtime.retry import Abandon
 from toril.runtime.settling import Ending, Said, Settled, settle_all, store_report
+from toril.runtime.trip import Exchange, Trip
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from toril.runtime.command import Command
     from toril.runtime.limiter import RateLimit
 
-__all__ = ["Ending", "Exchange", "Store"]
+__all__ = ["Ending", "Exchange", "Store", "Trip"]
 
 _ADOPT_FOR_S = 60.0
 """How long an unconfirmed claim is looked for; chosen: a request that a network held back, or a
@@ -61,19 +61,6 @@ worker that was full meanwhile would bring a slot that is past."""
 
 _RENEW_BATCH = 500
 """Locks per call of the renewing script; chosen: under 10 ms of the server's time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """What came back, in the order of what was sent; an error stands where its entry failed.
-
-    `RedisUnavailable` in a place may pass (a full server refuses reports, and takes settlements);
-    `RedisRefused` would come again.
-    """
-
-    reports: list[Settled | TorilError] = field(default_factory=list)
-    endings: list[Settled | TorilError] = field(default_factory=list)
-    claimed: Claimed | TorilError | None = None
 
 
 class Store:
@@ -115,7 +102,7 @@ class Store:
             RedisRefused: it refuses the login, or scripts.
         """
         await self.ping()
-        await self._pipeline.load()
+        await self._pipeline.open()
         await self._marker.open()
 
     async def ping(self) -> None:
@@ -143,6 +130,14 @@ class Store:
         Raises:
             RedisUnavailable: the connection failed and nothing is known.
         """
+        trip = self.send(reports, endings, want)
+        await self.answer(trip)
+        return self.read(trip)
+
+    def send(
+        self, reports: Sequence[Report], endings: Sequence[Ending], want: ClaimRequest | None
+    ) -> Trip:
+        """Begin such a round trip; `answer` must follow."""
         stored = [store_report(self._base, one, self._said_by(one.claim)) for one in reports]
         batches = settle_all(self._base, endings, worker=self._worker)
         tokens = [self._new_token() for _ in range(want.count)] if want else []
@@ -151,13 +146,32 @@ class Store:
             name = self._worker.name
             slot = self._fresh_slot()
             commands.append(claim_jobs(self._base, want, tokens, worker_name=name, slot=slot))
-        answers = iter(await self._sent(commands, tokens))
+        sizes = [batch.size for batch in batches]
+        return Trip(reports, endings, sizes, want, tokens, self._pipeline.post(commands))
+
+    async def answer(self, trip: Trip) -> None:
+        """Wait for its replies; `read` tells what they mean.
+
+        Raises:
+            RedisUnavailable: the connection failed and nothing is known.
+        """
+        try:
+            trip.replies = await self._pipeline.answer(trip.posted)
+        except BaseException:
+            self._doubt(trip.tokens)
+            raise
+
+    def read(self, trip: Trip) -> Exchange:
+        """What came back; the tokens are kept for `adopt` if it is not known what was claimed."""
+        answers = iter(self._pipeline.parsed(trip.posted.commands, trip.replies))
         exchanged = Exchange(
-            reports=[next(answers) for _ in stored],
-            endings=self._endings(endings, [(batch.size, next(answers)) for batch in batches]),
-            claimed=next(answers) if want else None,
+            reports=[next(answers) for _ in trip.reports],
+            endings=self._endings(trip.endings, [(size, next(answers)) for size in trip.sizes]),
+            claimed=next(answers) if trip.want else None,
         )
-        self._note_said(reports, endings, exchanged)
+        if isinstance(exchanged.claimed, RedisUnavailable):
+            self._doubt(trip.tokens)
+        self._note_said(trip.reports, trip.endings, exchanged)
         if isinstance(exchanged.claimed, Claimed):
             self._slot = slot_after(exchanged.claimed)
             self._slot_at_s = asyncio.get_running_loop().time()
@@ -324,19 +338,6 @@ class Store:
             RedisUnavailable: not now.
         """
         await self._pipeline.send_one(put_back_marker(self._base, marker))
-
-    async def _sent(self, commands: list[Command[Any]], tokens: list[str]) -> list[Any]:
-        """Answers; the tokens are kept for `adopt` if the claim's answer did not come back."""
-        if not commands:
-            return []
-        try:
-            answers = await self._pipeline.send(commands)
-        except BaseException:
-            self._doubt(tokens)
-            raise
-        if tokens and isinstance(answers[-1], RedisUnavailable):
-            self._doubt(tokens)
-        return answers
 
     def _endings(
         self, endings: Sequence[Ending], answers: list[tuple[int, Any]]

@@ -12,10 +12,13 @@ import asyncio
 import select
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hiredis
 import redis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _CHUNK_BYTES = 65536
 """Asked of a socket at a time; chosen: most replies are smaller, a large one takes few turns."""
@@ -55,7 +58,7 @@ class Wire:
         while len(replies) < count:
             while (reply := read()) is False:
                 self._feed()
-            replies.append(_checked(reply))
+            replies.append(checked(reply))
         return replies
 
     def close(self) -> None:
@@ -73,7 +76,7 @@ class Wire:
 
 
 class AwaitedWire(asyncio.Protocol):
-    """A connection of an event loop: tasks send one command each, replies come in that order.
+    """A connection of an event loop: whoever sends, replies come in that order.
 
     Nobody waits for another's reply before sending. A task that is cancelled leaves its place in
     the line, so that its reply is thrown away when it comes.
@@ -103,6 +106,11 @@ class AwaitedWire(asyncio.Protocol):
         """False once it is closed, by whomever, and on any other event loop."""
         return self._loop is asyncio.get_running_loop() and not self._transport.is_closing()
 
+    @property
+    def has_room(self) -> bool:
+        """False while the server takes no more."""
+        return self._room.is_set()
+
     async def ask(self, command: bytes) -> Any:
         """The reply, raw; redis-py's `ResponseError` where that was the reply.
 
@@ -111,19 +119,28 @@ class AwaitedWire(asyncio.Protocol):
         """
         if not self._room.is_set():
             await self._room.wait()
+        (reply,) = self.post((command,))
+        return checked(await reply)
+
+    def post(self, commands: Sequence[bytes]) -> list[asyncio.Future[Any]]:
+        """Send at once; a reply for each is to come, which is to be `checked`.
+
+        Raises:
+            redis.ConnectionError: it is closed, and nothing was sent.
+        """
         if self._transport.is_closing():
             raise redis.ConnectionError(_CLOSED)
-        reply = self._loop.create_future()
         if not self._waiting:
             self._heard_s = self._loop.time()
             if self._timer is None and self._timeout_s is not None:
                 self._timer = self._loop.call_at(self._heard_s + self._timeout_s, self._watch)
-        self._waiting.append(reply)
+        replies = [self._loop.create_future() for _ in commands]
+        self._waiting.extend(replies)
         try:
-            self._transport.write(command)
+            self._transport.writelines(commands)
         except RuntimeError as error:  # uvloop's word for a connection that was reset.
             self._break(redis.ConnectionError(str(error)))
-        return _checked(await reply)
+        return replies
 
     async def close(self) -> None:
         """Close it; what is under way fails."""
@@ -182,6 +199,7 @@ class AwaitedWire(asyncio.Protocol):
             waiting = self._waiting.popleft()
             if not waiting.done():
                 waiting.set_exception(error)
+                waiting.exception()  # Who waits for several looks at the first one only.
 
 
 _CLOSED = "Connection closed by server."
@@ -193,7 +211,7 @@ def _reader(connection: Any) -> hiredis.Reader:
     return hiredis.Reader(protocolError=redis.InvalidResponse, replyError=error_of)
 
 
-def _checked(reply: Any) -> Any:
+def checked(reply: Any) -> Any:
     """A server that is not ready says so in an error that is no reply, but the connection's end."""
     if isinstance(reply, redis.ConnectionError):
         raise reply

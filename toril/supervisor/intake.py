@@ -24,7 +24,8 @@ MIN_PAUSE_MS = 2
 """Shortest pause before a delayed job is looked for; chosen: no clock is early by more."""
 
 FIRST_PAUSE_S = 0.05
-"""After a wait that failed, doubled up to the poll; chosen: a full server must not be hammered."""
+"""After a wait or a claim that failed, doubled up to the poll; chosen: a full server must not be
+hammered, and a connection that broke once is nothing to wait for."""
 
 
 class Intake:
@@ -63,6 +64,7 @@ class Intake:
         self._is_pausing = False
         self._is_limited = False
         self._failures = 0
+        self._failed_claims = 0
         self._timer: asyncio.TimerHandle | None = None
         self._due: asyncio.TimerHandle | None = None
         self._hungry = asyncio.Event()
@@ -105,6 +107,7 @@ class Intake:
 
     def answered(self, claimed: Claimed) -> None:
         """Plan the next claim by what the last one told; its jobs have been started."""
+        self._failed_claims = 0
         self._look = self._look or claimed.more
         self.answered_s = asyncio.get_running_loop().time()
         self._plan_delayed(claimed.next_delayed_in_ms)
@@ -131,7 +134,8 @@ class Intake:
         self._look = True
         self._is_limited = False
         self._answered.set()
-        self._pause(self._poll_s)
+        self._pause(self._pause_s(self._failed_claims))
+        self._failed_claims += 1
 
     def rest(self) -> None:
         """The worker has nothing to do: wait on the marker if it could use a job."""
@@ -166,7 +170,7 @@ class Intake:
             except TorilError as error:
                 self._on_error(error)
                 self._failures += 1
-                await asyncio.sleep(min(FIRST_PAUSE_S * 2.0**self._failures, self._poll_s))
+                await asyncio.sleep(self._pause_s(self._failures))
             finally:
                 self._quiet.set()
             self._hungry.clear()
@@ -192,6 +196,10 @@ class Intake:
         await self._answered.wait()
         if not self._is_hungry:
             await self._store.put_back(marker)
+
+    def _pause_s(self, failures: int) -> float:
+        """After so many in a row."""
+        return min(FIRST_PAUSE_S * 2.0 ** min(failures, 16), self._poll_s)
 
     def _pause(self, seconds: float) -> None:
         self._is_pausing = True

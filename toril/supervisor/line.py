@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 AHEAD_S = 0.02
 """Work that may stand in line for each child; given: the design's bound."""
 
-MOST_AHEAD = 32
+MOST_AHEAD = 48
 """Claims in line for each child at most; chosen: a script call costs the server little more than
 its jobs from about this many on, and a supervisor that is killed leaves them to stall."""
 

@@ -25,9 +25,14 @@ LATE_SHARE = 0.5
 """Of a lock's time, after which a claim's answer is late; chosen: by then it is renewed, else."""
 
 
-async def renew_if_late(keeper: LockKeeper, took_s: float, lock_ms: int) -> None:
+def is_late(took_s: float, lock_ms: int) -> bool:
     """Locks hold from the claim on, not from its answer: what came late may be lost by now."""
-    if took_s > LATE_SHARE * lock_ms / 1000:
+    return took_s > LATE_SHARE * lock_ms / 1000
+
+
+async def renew_if_late(keeper: LockKeeper, took_s: float, lock_ms: int) -> None:
+    """Make sure of what came late."""
+    if is_late(took_s, lock_ms):
         with suppress(TorilError):  # As for what runs when Redis goes away: it may go on.
             await keeper.renew_now()
 

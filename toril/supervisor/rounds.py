@@ -2,9 +2,10 @@
 
 A round trip carries reports, then endings, then a claim. It leaves at once when there is something
 to say, except where children have their next jobs in line: then what they finish gathers for a
-moment, because a script call for sixteen jobs costs Redis about a quarter of sixteen calls. A
-change must keep: with nothing in line nothing is held back, and a claim is held by the lock keeper
-from the tick it arrives.
+moment, because a script call for sixteen jobs costs Redis about a quarter of sixteen calls. While
+children have ended more jobs meanwhile, what one round trip brought is taken when the next one is
+on its way: else Redis rests while we read, and we while it works. A change must keep: with nothing
+in line nothing is held back, and a claim is held by the lock keeper from the tick it arrives.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from toril import events as ev
 from toril.call import Outcome, Verdict
 from toril.errors import RedisUnavailable, TorilError
 from toril.runtime.claim import Claimed, ClaimRequest
-from toril.supervisor.recovery import reach_again, renew_if_late
+from toril.supervisor.recovery import is_late, reach_again, renew_if_late
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from toril.runtime.claim import Claim
     from toril.runtime.lock import LockKeeper
-    from toril.runtime.store import Store
+    from toril.runtime.store import Store, Trip
     from toril.supervisor.attempts import Attempts
     from toril.supervisor.intake import Intake
     from toril.supervisor.reports import Reports
@@ -40,6 +41,11 @@ MOST_AT_ONCE = 64
 
 GATHER_S = 0.005
 """How long an ending may gather company; chosen: a quarter of the work that may stand in line."""
+
+
+NEXT_FIRST = 16
+"""Endings that are worth a round trip before the last one's answer is taken; chosen: fewer cost the
+server more than is won, more are seldom there."""
 
 
 class Rounds:
@@ -91,11 +97,12 @@ class Rounds:
         self._wake = wake
         self._gathering: asyncio.TimerHandle | None = None
         self._has_gathered = False
+        self._untaken: Trip | None = None
 
     @property
     def is_due(self) -> bool:
         """Is there something to send now?"""
-        if self._reports:
+        if self._reports or self._untaken:
             return True
         if self._attempts.is_fed and not self._has_gathered and len(self._settlements) < BATCH:
             return False
@@ -112,22 +119,17 @@ class Rounds:
     @property
     def has_work(self) -> bool:
         """Is there a job that has not ended in Redis?"""
-        return bool(self._attempts or self._settlements or self._reports)
+        return bool(self._attempts or self._settlements or self._reports or self._untaken)
 
     async def make(self) -> None:
-        """Send what there is, and take what comes back."""
+        """Send what there is, and take what comes back; or leave that for the next one."""
         self._begin_to_gather()
-        reports, endings = self._reports.take(), self._settlements.take()
-        want = None
-        if self._intake.is_open:
-            queue = self._queue()
-            free = self._attempts.free
-            count = min(self._attempts.room, max(free, MOST_AT_ONCE))
-            want = ClaimRequest(count, queue.lock_ms, queue.rate_limit, free)
-            self._intake.asked()
+        reports, endings, want = self._reports.take(), self._settlements.take(), self._wanted()
         sent_s = asyncio.get_running_loop().time()
+        trip = self._store.send(reports, endings, want)
+        unavailable = self._take_untaken()
         try:
-            answer = await self._store.exchange(reports, endings, want)
+            await self._store.answer(trip)
         except TorilError as error:
             self._reports.restore(reports)
             self._settlements.put_back(endings)
@@ -135,9 +137,57 @@ class Rounds:
                 self._intake.failed()
             await self.recover(error)
             return
-        unavailable = self._settlements.settled(endings, answer.endings)
-        self._reports.answered(reports, answer.reports, is_retried=unavailable is not None)
-        await self._note_claimed(answer.claimed, sent_s)
+        took_s = asyncio.get_running_loop().time() - sent_s
+        if unavailable is None and self._is_next_first(trip, took_s):
+            self._untaken = trip
+        else:
+            await self._take_answer(trip, took_s)
+            if unavailable is not None:
+                await self.recover(unavailable)
+
+    def _wanted(self) -> ClaimRequest | None:
+        """What to claim now, if anything."""
+        if not self._intake.is_open:
+            return None
+        queue, coming = self._queue(), self._coming
+        free = max(0, self._attempts.free - coming)
+        count = min(self._attempts.room - coming, max(free, MOST_AT_ONCE))
+        if count <= 0:
+            return None
+        self._intake.asked()
+        return ClaimRequest(count, queue.lock_ms, queue.rate_limit, free)
+
+    @property
+    def _coming(self) -> int:
+        """Jobs that are claimed and not taken yet."""
+        return len(self._untaken.tokens) if self._untaken else 0
+
+    def _is_next_first(self, trip: Trip, took_s: float) -> bool:
+        """Is there more to be sent, and nothing in the answer that has to be looked at before?"""
+        lock_ms = self._queue().lock_ms
+        return (
+            len(self._settlements) >= NEXT_FIRST and trip.is_plain and not is_late(took_s, lock_ms)
+        )
+
+    def _take_untaken(self) -> RedisUnavailable | None:
+        """What the round trip before has brought: endings that Redis has, and jobs."""
+        trip, self._untaken = self._untaken, None
+        if trip is None:
+            return None
+        answer = self._store.read(trip)
+        if isinstance(answer.claimed, Claimed):
+            self._keeper.hold(answer.claimed.claims)
+        unavailable = self._settlements.settled(trip.endings, answer.endings)
+        if isinstance(answer.claimed, Claimed):
+            self._take(answer.claimed)
+        return unavailable
+
+    async def _take_answer(self, trip: Trip, took_s: float) -> None:
+        answer = self._store.read(trip)
+        unavailable = self._settlements.settled(trip.endings, answer.endings)
+        is_retried = unavailable is not None
+        self._reports.answered(trip.reports, answer.reports, is_retried=is_retried)
+        await self._note_claimed(answer.claimed, took_s)
         if unavailable is not None:
             await self.recover(unavailable)
 
@@ -181,11 +231,10 @@ class Rounds:
         self._gathering, self._has_gathered = None, True
         self._wake()
 
-    async def _note_claimed(self, claimed: Claimed | TorilError | None, sent_s: float) -> None:
+    async def _note_claimed(self, claimed: Claimed | TorilError | None, took_s: float) -> None:
         if isinstance(claimed, Claimed):
             self._keeper.hold(claimed.claims)
             if claimed.claims:
-                took_s = asyncio.get_running_loop().time() - sent_s
                 await renew_if_late(self._keeper, took_s, self._queue().lock_ms)
             self._take(claimed)
             await self._intake.leave_if_full()

@@ -90,15 +90,16 @@ class Settlements:
     def take(self) -> list[Ending]:
         """Everything that waits; `settled` or `put_back` must follow."""
         taken, self._pending = self._pending, []
-        self._sent = {ending.claim.token for ending in taken}
+        self._sent.update(ending.claim.token for ending in taken)
         return taken
 
     def put_back(self, endings: Sequence[Ending]) -> None:
         """Redis could not take these now; nothing is known about them."""
         self._keeper.hold(ending.claim for ending in endings)
         self._pending[:0] = endings
-        self._repeated.update(ending.claim.token for ending in endings)
-        self._sent.clear()
+        tokens = {ending.claim.token for ending in endings}
+        self._repeated |= tokens
+        self._sent -= tokens
 
     def settled(
         self, endings: Sequence[Ending], results: Sequence[Settled | TorilError]
@@ -117,14 +118,14 @@ class Settlements:
             else:
                 self._keeper.release(ending.claim)
                 self._note(ending, result)
-        self._sent.clear()
+        self._sent.difference_update(ending.claim.token for ending in endings)
         if later:
             self.put_back(later)
         return unavailable
 
     def is_sent(self, claim: Claim) -> bool:
-        """Is its end on the way? Then its lock may be gone because it is settled."""
-        return claim.token in self._sent
+        """Was its end sent, answered or not? Then its lock may be gone because it is settled."""
+        return claim.token in self._sent or claim.token in self._repeated
 
     def drop(self, claim: Claim) -> None:
         """Its lock is lost: nothing may be written."""

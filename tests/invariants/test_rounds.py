@@ -1,0 +1,106 @@
+"""Round trips that overlap: nothing is lost, or run twice, for what is taken a little later."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.invariants.stage import ORDINARY, QUEUE
+from tests.support.fault_proxy import FaultProxy
+from toril import NewJob, Queue
+from toril.supervisor.settings import QueueSettings, Settings
+from toril.supervisor.worker import Worker
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.servers import RedisServer
+    from toril.runtime.store import Trip
+
+JOBS, CUTS = 3000, 4
+
+
+class Watched(Worker):
+    """Notes when its round trips leave and when they are taken, by their order."""
+
+    def __init__(self, url: str) -> None:
+        queue = QueueSettings(QUEUE, ORDINARY, concurrency=2)
+        super().__init__(queue, Settings(url, (queue,), until_empty=True), lambda _event: None)
+        self.sent = 0
+        self.taken_late = 0
+        self.unheld = 0
+        self._send, self._read = self._store.send, self._store.read
+        self._store.send, self._store.read = self._noted_send, self._noted_read
+        self._trips: dict[int, int] = {}
+
+    def _noted_send(self, *what: object) -> Trip:
+        self.sent += 1
+        trip = self._send(*what)
+        self._trips[id(trip)] = self.sent
+        return trip
+
+    def _noted_read(self, trip: Trip) -> object:
+        self.taken_late += self._trips.pop(id(trip)) < self.sent
+        answer = self._read(trip)
+        # In this very tick they are held: nothing can come between.
+        asyncio.get_running_loop().call_soon(self._count_unheld)
+        return answer
+
+    def _count_unheld(self) -> None:
+        self.unheld += sum(not self._keeper.holds(claim) for claim in self._attempts.claims)
+
+
+async def emptied(worker: Watched) -> None:
+    await worker.open()
+    await worker.run()
+
+
+def starts(redis_url: str) -> tuple[dict[str, int], set[tuple[int, int, int]]]:
+    with Queue(QUEUE, redis=redis_url) as queue:
+        jobs = queue.get_jobs(["completed"], 0, JOBS)
+        return queue.counts(), {(one.attempts_started, one.stalls, one.crashes) for one in jobs}
+
+
+def test_next_round_trip_leaves_before_the_last_one_is_taken(redis_url: str) -> None:
+    with Queue(QUEUE, redis=redis_url) as queue:
+        queue.add_bulk(NewJob("echo") for _ in range(JOBS))
+
+    async def undisturbed() -> Watched:
+        await emptied(worker := Watched(redis_url))
+        return worker
+
+    worker = asyncio.run(undisturbed())
+
+    counts, ran = starts(redis_url)
+    assert counts["completed"] == JOBS
+    assert ran == {(1, 0, 0)}
+    assert worker.taken_late > 0
+    assert worker.unheld == 0
+
+
+@pytest.mark.parametrize("fault", ["cut", "cut_in_reply"])
+def test_lost_replies_between_them_cost_no_job_and_no_second_run(
+    redis_server: RedisServer, tmp_path: Path, fault: str
+) -> None:
+    with Queue(QUEUE, redis=redis_server.url) as queue:
+        queue.add_bulk(NewJob("echo") for _ in range(JOBS))
+
+    async def disturbed(proxy: FaultProxy) -> None:
+        worker, cuts = Watched(proxy.url), 0
+        working = asyncio.create_task(emptied(worker))
+        while not working.done():
+            await asyncio.sleep(0.002)
+            if cuts < CUTS and worker.taken_late > 3 * cuts:
+                cuts += 1
+                getattr(proxy, fault)()
+        await working
+
+    with FaultProxy(redis_server.socket_path, tmp_path) as proxy:
+        asyncio.run(disturbed(proxy))
+
+    counts, ran = starts(redis_server.url)
+    assert proxy.were_cut == CUTS
+    assert counts["completed"] == JOBS
+    assert ran == {(1, 0, 0)}
