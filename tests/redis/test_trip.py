@@ -42,6 +42,7 @@ async def test_trip_that_nobody_waits_for_any_more_keeps_its_place(
     for job_id in ("a", "b"):
         lane.wait(job_id)
     async with open_store(redis_url) as store:
+        lane.client.client_pause(100)  # Its reply comes when nobody waits.
         lost = store.send((), (), wanting(1))
         waiting = asyncio.create_task(store.answer(lost))
         await asyncio.sleep(0)

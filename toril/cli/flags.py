@@ -113,7 +113,7 @@ QUEUE_FLAGS = (
     _of_queue("--output-size", "sandbox.output_size", "SIZE", "output kept of one attempt"),
     _of_queue("--log-lines", "sandbox.log_lines", "N", "kept of one attempt; default: 1000"),
     _of_queue("--tmp-size", "sandbox.tmp_size", "SIZE", "of a child's work directory"),
-    _of_queue("--jobs-per-child", "sandbox.max_jobs_per_child", "N", "default: 500"),
+    _of_queue("--jobs-per-child", "sandbox.max_jobs_per_child", "N", "default: 5000"),
     _of_queue("--child-age", "sandbox.max_child_age", "T", "before a child is replaced"),
     _of_queue("--child-growth", "sandbox.max_child_growth", "SIZE", "before it is replaced"),
     _of_queue("--import", "sandbox.import", "WHERE", "zygote or child; default: zygote"),

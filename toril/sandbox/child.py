@@ -34,7 +34,7 @@ from toril.sandbox.frames import USAGE, Frame, FrameType, encode
 from toril.sandbox.job import SandboxedJob
 from toril.sandbox.levels import WALLED
 from toril.sandbox.text import clean, clean_end, to_json
-from toril.sandbox.wire import Wire, listen_for_interrupts
+from toril.sandbox.wire import Wire, handler_of, listen_for_interrupts
 from toril.sandbox.work_directory import WorkDirectory
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class _Child:
         self._directory = WorkDirectory(plan.working_directory, is_own=is_walled)
         self._title = plan.title
         self._titled = ("", "")
+        self._shown = ""
         self._peak = proc.Peak(confine.PEAK_FD)
         self._threads = _count_threads()
         self._hooks = (sys.gettrace(), sys.getprofile(), list(gc.callbacks))
@@ -163,7 +164,7 @@ class _Child:
         while True:
             frame = self._wire.ready()
             if frame is None:
-                _set_title(self._title)
+                self._rest()
                 frame = self._wire.receive()
             if frame is None:
                 _exit(0)
@@ -171,6 +172,12 @@ class _Child:
                 self._leave()
             if frame.type is FrameType.JOB:
                 self._attempt(frame)
+
+    def _rest(self) -> None:
+        """Nothing to do: what is not looked at between two calls is put right now."""
+        self._listen()
+        self._shown = self._title
+        _set_title(self._title)
 
     def _attempt(self, frame: Frame) -> None:
         wire, sequence = self._wire, frame.sequence
@@ -199,10 +206,15 @@ class _Child:
             function = self._processor.find(job.name)
         except Exception as error:  # noqa: BLE001 - a wall: what cannot be started is an outcome
             return ends.not_started(error, self._plan)
-        _set_title(self._title_with(job.name))
+        self._show(self._title_with(job.name))
         end = self._run(function, job)
         job.flush()
         return end
+
+    def _show(self, title: str) -> None:
+        if title is not self._shown:
+            self._shown = title
+            _set_title(title)
 
     def _title_with(self, name: str) -> str:
         """The title while it runs; mostly it runs the same job again."""
@@ -260,11 +272,20 @@ class _Child:
         if sys.stdout.closed or sys.stderr.closed:
             confine.open_streams()
             self._streams = (sys.stdin, sys.stdout, sys.stderr)
-        self._listen()
+        if not self._is_listening():
+            self._listen()
+
+    def _is_listening(self) -> bool:
+        """Has nobody taken our signals, as far as Python knows? That costs no system call."""
+        return (
+            handler_of(signal.SIGTERM) == self._wire.on_sigterm
+            and handler_of(confine.STACK_SIGNAL) is self._stack_handler
+        )
 
     def _listen(self) -> None:
         listen_for_interrupts(self._wire)
         confine.answer_stack_asks()
+        self._stack_handler = handler_of(confine.STACK_SIGNAL)
 
     def _left_behind(self) -> str:
         count = _count_threads() - self._threads

@@ -65,7 +65,7 @@ class Limits:
     result_bytes: int = _MIB
     output_bytes: int = _MIB
     log_lines: int = 1000
-    max_jobs: int | None = 500
+    max_jobs: int | None = 5000
     max_age_s: float | None = None
     max_rss_growth_bytes: int | None = None
     grace_s: float = 2.0

@@ -372,6 +372,11 @@ def listen_for_interrupts(wire: Wire) -> None:
     _set_handler(_SIGTERM, wire.on_sigterm)
 
 
+def handler_of(number: int) -> object:
+    """What Python calls for a signal; what C code has put in its place is not seen."""
+    return _signal.getsignal(number)
+
+
 def exception_for(reason: str) -> BaseException:
     """What is raised for the reason that a CANCEL frame gives."""
     return _REASONS.get(reason, Interrupted)(reason)
