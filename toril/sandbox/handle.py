@@ -93,17 +93,6 @@ class Child:
         return self._turns.count
 
     @property
-    def age_s(self) -> float:
-        """Since READY; 0 before."""
-        return self.process.age_s or 0.0
-
-    @property
-    def rss_growth_bytes(self) -> int | None:
-        """Growth of its resident size since READY, after its last call; None before READY."""
-        meter = self.process.meter
-        return None if meter is None else meter.growth_bytes
-
-    @property
     def running_ms(self) -> int | None:
         """How long it has been at its call; None without one."""
         meter = self.process.meter

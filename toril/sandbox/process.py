@@ -87,6 +87,11 @@ class Process:
         """Since READY; None before."""
         return None if self._ready_at_s is None else self._loop.time() - self._ready_at_s
 
+    @property
+    def growth_bytes(self) -> int | None:
+        """Growth of its resident size since READY, after its last call; None before READY."""
+        return None if self.meter is None else self.meter.growth_bytes
+
     def ready(self) -> None:
         """It is set up: age and growth are counted from here."""
         self._ready_at_s = self._loop.time()

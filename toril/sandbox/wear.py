@@ -9,18 +9,14 @@ if TYPE_CHECKING:
 
 
 class Facts(Protocol):
-    """What is looked at; a `Child` has it."""
+    """What is looked at of a child; its `Process` has it."""
 
     @property
-    def jobs_run(self) -> int:
-        """Calls it was given."""
+    def age_s(self) -> float | None:
+        """Since READY; None before."""
 
     @property
-    def age_s(self) -> float:
-        """Since READY; 0 before."""
-
-    @property
-    def rss_growth_bytes(self) -> int | None:
+    def growth_bytes(self) -> int | None:
         """Growth of its resident size since READY, after its last job; None before."""
 
 
@@ -52,14 +48,14 @@ class Service(NamedTuple):
             limits.max_rss_growth_bytes,
         )
 
-    def is_spent(self, child: Facts) -> bool:
-        """May it not be given another job, its replacement ready or not?"""
-        return self.jobs is not None and child.jobs_run >= self.jobs
+    def is_spent(self, jobs: int) -> bool:
+        """May it not be given another job after so many, its replacement ready or not?"""
+        return self.jobs is not None and jobs >= self.jobs
 
-    def is_over(self, child: Facts) -> bool:
+    def is_over(self, jobs: int, process: Facts) -> bool:
         """Should it be replaced?"""
-        if self.is_spent(child) or (self.age_s is not None and child.age_s >= self.age_s):
+        if self.is_spent(jobs):
             return True
-        if self.growth_bytes is None:
-            return False
-        return (child.rss_growth_bytes or 0) > self.growth_bytes
+        if self.age_s is not None and (process.age_s or 0) >= self.age_s:
+            return True
+        return self.growth_bytes is not None and (process.growth_bytes or 0) > self.growth_bytes

@@ -144,7 +144,7 @@ class Pool:
         """Lay a call ready for a child at work; False where it is not to have another one now."""
         if (
             child.slot > self._size
-            or self._children[child].is_spent(child)
+            or self._children[child].is_spent(child.jobs_run)
             or not child.prefetch(call)
         ):
             return False
@@ -167,7 +167,7 @@ class Pool:
         if self._successors:
             self._take_over(child)
         self._replace_if_worn(child)
-        if child.slot > self._size or self._children[child].is_spent(child):
+        if child.slot > self._size or self._children[child].is_spent(child.jobs_run):
             child.retire()
             return
         self._idle.append(child)
@@ -393,7 +393,8 @@ class Pool:
 
     def _replace_if_worn(self, child: Child) -> None:
         """Fork a worn child's successor, unless forking fails just now: then it serves on."""
-        if child not in self._outdated and not self._children[child].is_over(child):
+        service = self._children[child]
+        if child not in self._outdated and not service.is_over(child.jobs_run, child.process):
             return
         if self._zygote is None or self._is_closing or self._failures or child in self._successors:
             return
