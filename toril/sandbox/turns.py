@@ -92,7 +92,8 @@ class Turns:
         self.count -= len(taken)
         if taken:
             self._child.tell(self._child.listener.on_recalled, [one.call for one in taken])
-        if has_gone_on:
+        if has_gone_on and current is not None:
+            current.close()
             self.current = prefetch.pop()
             self.go_on()
             self.tell_next()

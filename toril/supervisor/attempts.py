@@ -248,13 +248,13 @@ class Attempts:
 
     def cancel(self, claim: Claim) -> None:
         """Somebody cancelled its job: it ends, whatever it does."""
-        self._recall(claim)
+        was_given = self._recall(claim)
         if self._line.remove(claim):
             self._end(claim, _cancelled_unrun())
         elif (child := self._child_of(claim)) is not None:
             child.interrupt(Verdict.CANCELLED)
-        else:
-            self._cancelled.add(claim.token)  # It is not started yet.
+        elif not was_given:  # Else it has ended just now.
+            self._cancelled.add(claim.token)
 
     def ask_stack(self, job_id: str, answer: Callable[[str], None]) -> None:
         """Where a job stands that runs here; no answer for one that does not."""
@@ -388,10 +388,12 @@ class Attempts:
         self.unavailable_since_s = None
         self._emit(ev.ClaimingResumed(self._queue.name))
 
-    def _recall(self, claim: Claim) -> None:
-        """If it lies ready in a child's hands: it stands in line then, or has begun."""
-        if (child := self._hands.holder(claim) or self._child_of(claim)) is not None:
+    def _recall(self, claim: Claim) -> bool:
+        """If a child was given it: it stands in line then, has begun, or has ended."""
+        child = self._hands.holder(claim) or self._child_of(claim)
+        if child is not None:
             child.recall()
+        return child is not None
 
     def _child_of(self, claim: Claim) -> Child | None:
         return next((child for child, one in self._running.items() if one is claim), None)
