@@ -121,19 +121,18 @@ class Channel(asyncio.BufferedProtocol):
         self._is_closed = True
         if self._rest is not None:
             self._rest.cancel()
-        if self._transport is not None:
-            self._transport.abort()
-            return
-        if self._opening is not None:
-            self._opening.cancel()
-        self._socket.close()
+        if self._opening is None:
+            self._socket.close()
+        elif self._opening.done():
+            self._end(self._opening)
+        else:
+            # Not before: uvloop would close the descriptor once more, when its number is another's.
+            self._opening.add_done_callback(self._end)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Part of BufferedProtocol."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=0)
-        if self._is_closed:
-            self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - part of BufferedProtocol
         """Part of BufferedProtocol."""
@@ -158,6 +157,10 @@ class Channel(asyncio.BufferedProtocol):
         """Part of BufferedProtocol."""
         if not self._is_closed:
             self._owner.on_written()
+
+    def _end(self, _opening: object) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def _take(self, count: int) -> None:
         self._is_reading = True
