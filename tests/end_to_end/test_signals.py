@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.end_to_end.test_titles import titles
 from tests.support.toril import TorilRun
 from toril import Queue
 
@@ -73,6 +74,9 @@ def test_quiet_worker_leaves_the_wake_up_to_others(redis_url, queue):
 def test_dump_tells_children_locks_limits_and_every_stack(redis_url, queue):
     with run(redis_url, "--timeout", "90s", concurrency=2) as toril:
         job = begun(queue, toril, "nap", 60)
+        toril.wait_until(
+            lambda: titles(toril), lambda told: "toril: signals child 1 nap" in told, 20
+        )
         toril.stop(signal.SIGUSR1)
         (dump,) = toril.wait_for("state-dumped")
         (stack,) = toril.wait_for("stack-dumped", queue="signals")

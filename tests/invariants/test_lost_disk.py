@@ -33,7 +33,9 @@ def test_without_an_append_only_file_a_killed_redis_loses_every_job(private_serv
         toril.wait_for("redis-back")
         assert sum(queue.counts().values()) == 0
         assert queue.add("echo", "after").wait(timeout="20s") == "after"
-        told = toril.found("lock-lost") + toril.found("settlement-refused")
+        told = toril.wait_until(
+            lambda: toril.found("lock-lost") + toril.found("settlement-refused"), bool, 10
+        )
         assert {one["job_id"] for one in told} == {running.id}
 
 

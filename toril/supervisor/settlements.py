@@ -14,7 +14,15 @@ from toril.call import Outcome, Verdict
 from toril.correlation import of_job
 from toril.errors import RedisRefused, RedisUnavailable, TorilError
 from toril.events import JobSettled, SettlementRefused
-from toril.runtime.retry import Abandon, Fail, Retry, decide, words
+from toril.runtime.retry import (
+    KEEP_EVERYTHING,
+    Abandon,
+    Complete,
+    Fail,
+    Retry,
+    decide,
+    words,
+)
 from toril.runtime.settling import Settled
 from toril.runtime.store import Ending
 from toril.units import MAX_DURATION_MS
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
     from toril.events import Emit
     from toril.runtime.claim import Claim
     from toril.runtime.lock import LockKeeper
-    from toril.runtime.retry import Policy
+    from toril.runtime.retry import Policy, Settlement
     from toril.supervisor.listeners import Listeners
 
 RECORDED = (Settled.DONE, Settled.ALREADY)
@@ -141,7 +149,7 @@ class Settlements:
         is_repeated = ending.claim.token in self._repeated
         self._repeated.discard(ending.claim.token)
         # The first sending was recorded, and the job removed as its options want.
-        is_removed = is_repeated and result is Settled.GONE
+        is_removed = is_repeated and result is Settled.GONE and _removes(ending.settlement)
         if result in RECORDED or is_removed:
             self.recorded += 1
             self._emit(_settled_event(self._queue, ending))
@@ -152,6 +160,11 @@ class Settlements:
         claim, verdict = ending.claim, ending.outcome.verdict.value
         correlation_id = of_job(self._queue, claim.id, claim.opts.correlation_id)
         self._emit(SettlementRefused(self._queue, claim.id, verdict, reason, correlation_id))
+
+
+def _removes(settlement: Settlement) -> bool:
+    """Whether a job that ends like this may be gone with it."""
+    return isinstance(settlement, Complete | Fail) and settlement.keep != KEEP_EVERYTHING
 
 
 def _settled_event(queue: str, ending: Ending) -> JobSettled:

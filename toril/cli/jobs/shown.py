@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from msgspec import to_builtins
 
 from toril.cli.output import put, put_json, say, time_of, visible_lines
 from toril.cli.records import JobShown, LogLine, StackShown
@@ -75,8 +76,8 @@ def _shown(job: Job, state: str) -> JobShown:
     names = set(JobShown.__struct_fields__) - {"state", "usage", "history"}
     return JobShown(
         state=state,
-        usage=None if job.usage is None else asdict(job.usage),
-        history=[asdict(attempt) for attempt in job.history],
+        usage=None if job.usage is None else to_builtins(job.usage),
+        history=[to_builtins(attempt) for attempt in job.history],
         **{name: getattr(job, name) for name in names},
     )
 
