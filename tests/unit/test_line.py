@@ -41,6 +41,25 @@ def test_one_long_job_ends_claiming_ahead():
     assert pace.ahead == 0
 
 
+def test_long_jobs_that_take_as_long_as_each_other_are_foreseen():
+    """Who is claimed then waits about as long as anybody in line."""
+    assert paced(*[0.05] * 7).nearly_over_s is None
+    assert paced(*[0.05] * 8).nearly_over_s == pytest.approx(0.05 - AHEAD_S)
+    assert paced(*[0.06, 0.05] * 4).nearly_over_s == pytest.approx(0.05 - AHEAD_S)
+    assert paced(*[0.05] * 8).ahead == 0
+
+
+@pytest.mark.parametrize("other_s", [0.001, 0.05 - AHEAD_S - 0.001, 0.05 + AHEAD_S + 0.001, 10.0])
+def test_one_that_is_not_like_the_others_ends_that(other_s):
+    pace = paced(*[0.05] * 20, other_s)
+    assert pace.nearly_over_s is None
+    for _ in range(7):
+        pace.ran(0.05)
+    assert pace.nearly_over_s is None
+    pace.ran(0.05)
+    assert pace.nearly_over_s is not None
+
+
 async def test_the_line_is_served_in_order_and_lets_one_out():
     """Nobody is handed back who left in time."""
     handed_back: list[list[Claim]] = []

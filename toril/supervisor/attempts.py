@@ -88,6 +88,7 @@ class Attempts:
         self._runs_one_only = limits_of(queue).max_jobs == 1
         self._line = Line(self._on_overdue)
         self._pace = Pace()
+        self._nearly_over: set[Child] = set()
         self._is_over = False
         self._cancelled: set[str] = set()
         self._keeping: asyncio.TimerHandle | None = None
@@ -134,7 +135,9 @@ class Attempts:
 
     @property
     def _most_ahead(self) -> int:
-        return self._pace.ahead * self._pool.size if self._may_be_ahead else 0
+        if not self._may_be_ahead:
+            return 0
+        return max(self._pace.ahead * self._pool.size, len(self._nearly_over))
 
     @property
     def _may_be_ahead(self) -> bool:
@@ -238,6 +241,9 @@ class Attempts:
         self._emit(ev.JobActive(queue, claim.id, claim.name, claim.attempts_started, of))
         if self.listeners is not None:
             self.listeners.active(claim)
+        if (after_s := self._pace.nearly_over_s) is not None and self._may_be_ahead:
+            loop = asyncio.get_running_loop()
+            loop.call_later(after_s, self._on_nearly_over, child, claim)
 
     def lose(self, claim: Claim) -> None:
         """Its lock is somebody else's: kill its child, let nothing of it be written."""
@@ -297,6 +303,7 @@ class Attempts:
         """An attempt ended."""
         del call
         self._pace.ran(time.monotonic() - self._began_s.pop(child))
+        self._nearly_over.discard(child)
         self._end(self._running.pop(child), outcome)
 
     def on_next(self, child: Child, call: Call) -> None:
@@ -413,9 +420,16 @@ class Attempts:
         self._keeping = None
         self._listener.on_said()
 
+    def _on_nearly_over(self, child: Child, claim: Claim) -> None:
+        """Its job has run nearly as long as the others did: one may stand in line for it."""
+        if self._running.get(child) is claim:
+            self._nearly_over.add(child)
+            self._listener.on_ready()
+
     def _on_overdue(self, claims: list[Claim]) -> None:
         """The job before them overruns: somebody else may be free, and none of us soon."""
         self._pace.ran(WAITING_S)
+        self._nearly_over.clear()
         self._hand_back(claims, Outcome(Verdict.UNAVAILABLE, message="no child came free in time"))
 
     def _give_back_line(self, outcome: Outcome) -> None:

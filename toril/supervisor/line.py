@@ -2,9 +2,10 @@
 
 With one claim per free child every job costs Redis a script call of its own, and its child waits
 for a round trip before the next. How far ahead is *measured*: what stands in line is, in the
-mean, at most `AHEAD_S` of work for each child, so nobody could have run it much sooner. A change
-must keep: who waits longer than `WAITING_S` all the same, because a job before it overruns, is
-handed back, and with it who stands behind.
+mean, at most `AHEAD_S` of work for each child, so nobody could have run it much sooner. Longer jobs
+that all take about as long are claimed that much before the one at work is over. A change must
+keep: who waits longer than `WAITING_S` all the same, because a job before it overruns, is handed
+back, and with it who stands behind.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ _WEIGHT = 1 / 16
 """Share of the latest run in the mean; chosen: half of a line."""
 
 _PROOF = 8
-"""Short jobs in a row for each claim that may stand in line; chosen: a queue of few jobs, each of
-another kind, claims nothing ahead."""
+"""Short jobs in a row for each claim that may stand in line, or long ones that take as long as each
+other; chosen: a queue of few jobs, each of another kind, claims nothing ahead."""
 
 
 class Pace:
@@ -50,23 +51,37 @@ class Pace:
         run_s: the mean, seconds.
         ahead: claims that may stand in line for each child.
         ready: how many of them may lie ready in its hands.
+        nearly_over_s: age of a long job at which the next one may be claimed, because all take
+            about as long; None: while none is over.
     """
 
     def __init__(self) -> None:
         self.run_s = 0.0
         self.ahead = self.ready = 0
+        self.nearly_over_s: float | None = None
         self._short = 0
+        self._long: deque[float] = deque(maxlen=_PROOF)
 
     def ran(self, seconds: float) -> None:
         """A job has ended, or has run this long already."""
         if seconds < AHEAD_S:
             self._short += 1
             self.run_s += (seconds - self.run_s) * _WEIGHT
+            if self._long:
+                self._long.clear()
+                self.nearly_over_s = None
         else:
             self._short, self.run_s = 0, max(seconds, self.run_s)
+            self._ran_long(seconds)
         most = min(self._short // _PROOF, MOST_AHEAD)
         self.ahead = most if self.run_s * most <= AHEAD_S else int(AHEAD_S / self.run_s)
         self.ready = min(MOST_READY, self.ahead // 2)
+
+    def _ran_long(self, seconds: float) -> None:
+        self._long.append(seconds)
+        least, most = min(self._long), max(self._long)
+        is_steady = len(self._long) == _PROOF and most - least <= AHEAD_S
+        self.nearly_over_s = least - AHEAD_S if is_steady else None
 
 
 class Standing(NamedTuple):
