@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from toril.call import Outcome, Verdict
 from toril.errors import SandboxUnavailable
+from toril.runtime.claim import Claim
 from toril.runtime.retry import Policy
 from toril.sandbox.levels import Level
 from toril.sandbox.limits import Limits
@@ -51,6 +54,36 @@ async def test_nothing_is_claimed_while_no_child_can_be_had():
     assert attempts.room == 0
     attempts.on_available()
     assert attempts.room > 0
+
+
+async def test_a_cancelled_job_that_ends_as_it_is_taken_back_is_not_waited_for():
+    attempts = await room()
+    attempts._listener = _Nobody()
+    claim = Claim("1", "t:1", "n")
+
+    class Ending:
+        """It has sent its result, which is read before anything is decided about it."""
+
+        def recall(self) -> None:
+            attempts.on_outcome(self, None, Outcome(Verdict.RETURNED))
+
+    attempts._begin(Ending(), claim)
+    attempts.cancel(claim)
+    assert not attempts
+    assert attempts._cancelled == set()
+
+
+async def test_a_job_that_is_cancelled_before_it_starts_does_not_start():
+    attempts = await room()
+    ends = []
+    attempts._listener = SimpleNamespace(
+        on_end=lambda claim, outcome: ends.append((claim, outcome))
+    )
+    claim = Claim("1", "t:1", "n")
+    attempts.cancel(claim)
+    attempts.start(claim)
+    assert [(one, outcome.verdict) for one, outcome in ends] == [(claim, Verdict.CANCELLED)]
+    assert attempts._cancelled == set()
 
 
 class _Nobody:

@@ -16,6 +16,7 @@ from toril.call import Outcome, Verdict
 from toril.correlation import of_job
 from toril.runtime.retry import unrun
 from toril.supervisor.calls import as_call, limits_of, zygote_spec
+from toril.supervisor.foresight import Foresight
 from toril.supervisor.hands import Hands
 from toril.supervisor.line import WAITING_S, Line, Pace, Standing
 from toril.supervisor.pool import Pool
@@ -88,7 +89,7 @@ class Attempts:
         self._runs_one_only = limits_of(queue).max_jobs == 1
         self._line = Line(self._on_overdue)
         self._pace = Pace()
-        self._nearly_over: set[Child] = set()
+        self._foresight = Foresight(self.on_ready)
         self._is_over = False
         self._cancelled: set[str] = set()
         self._keeping: asyncio.TimerHandle | None = None
@@ -126,7 +127,7 @@ class Attempts:
     def is_fed(self) -> bool:
         """Does enough stand in line, so that children go on without a claim for a moment?"""
         waiting = self._waiting
-        return waiting > 0 and 2 * waiting >= self._most_ahead
+        return waiting > 0 and 2 * waiting >= self._short_ahead and waiting >= len(self._foresight)
 
     @property
     def _waiting(self) -> int:
@@ -135,9 +136,12 @@ class Attempts:
 
     @property
     def _most_ahead(self) -> int:
-        if not self._may_be_ahead:
-            return 0
-        return max(self._pace.ahead * self._pool.size, len(self._nearly_over))
+        return max(self._short_ahead, len(self._foresight)) if self._may_be_ahead else 0
+
+    @property
+    def _short_ahead(self) -> int:
+        """Short jobs that may wait, for all children."""
+        return self._pace.ahead * self._pool.size
 
     @property
     def _may_be_ahead(self) -> bool:
@@ -241,9 +245,8 @@ class Attempts:
         self._emit(ev.JobActive(queue, claim.id, claim.name, claim.attempts_started, of))
         if self.listeners is not None:
             self.listeners.active(claim)
-        if (after_s := self._pace.nearly_over_s) is not None and self._may_be_ahead:
-            loop = asyncio.get_running_loop()
-            loop.call_later(after_s, self._on_nearly_over, child, claim)
+        if self._pace.nearly_over_s is not None:
+            self._foresight.begin(child, self._pace.nearly_over_s)
 
     def lose(self, claim: Claim) -> None:
         """Its lock is somebody else's: kill its child, let nothing of it be written."""
@@ -302,9 +305,9 @@ class Attempts:
     def on_outcome(self, child: Child, call: Call, outcome: Outcome) -> None:
         """An attempt ended."""
         del call
-        self._pace.ran(time.monotonic() - self._began_s.pop(child))
-        self._nearly_over.discard(child)
-        self._end(self._running.pop(child), outcome)
+        ended = self._pop(child)
+        self._pace.ran(time.monotonic() - ended.since_s)
+        self._end(ended.claim, outcome)
 
     def on_next(self, child: Child, call: Call) -> None:
         """What lay ready has begun."""
@@ -320,7 +323,7 @@ class Attempts:
         """They wait again, for whoever is free; what the caller wants of them comes first."""
         waiting = self._hands.take(child, calls)
         if len(waiting) < len(calls):  # The one at work is among them: it had not begun.
-            waiting.insert(0, Standing(self._began_s.pop(child), self._running.pop(child)))
+            waiting.insert(0, self._pop(child))
         self._line.put_back(waiting)
         asyncio.get_running_loop().call_soon(self.on_ready)
 
@@ -402,6 +405,11 @@ class Attempts:
             child.recall()
         return child is not None
 
+    def _pop(self, child: Child) -> Standing:
+        """What it ran, and since when; it does no more."""
+        self._foresight.end(child)
+        return Standing(self._began_s.pop(child), self._running.pop(child))
+
     def _child_of(self, claim: Claim) -> Child | None:
         return next((child for child, one in self._running.items() if one is claim), None)
 
@@ -420,16 +428,10 @@ class Attempts:
         self._keeping = None
         self._listener.on_said()
 
-    def _on_nearly_over(self, child: Child, claim: Claim) -> None:
-        """Its job has run nearly as long as the others did: one may stand in line for it."""
-        if self._running.get(child) is claim:
-            self._nearly_over.add(child)
-            self._listener.on_ready()
-
     def _on_overdue(self, claims: list[Claim]) -> None:
         """The job before them overruns: somebody else may be free, and none of us soon."""
         self._pace.ran(WAITING_S)
-        self._nearly_over.clear()
+        self._foresight.clear()
         self._hand_back(claims, Outcome(Verdict.UNAVAILABLE, message="no child came free in time"))
 
     def _give_back_line(self, outcome: Outcome) -> None:

@@ -35,7 +35,7 @@ WAITING_S = 0.1
 """How long a claim may stand in line; given: the design's bound."""
 
 _WEIGHT = 1 / 16
-"""Share of the latest run in the mean; chosen: half of a line."""
+"""Share of the latest run in the mean; chosen: a dozen jobs tell how long they take now."""
 
 _PROOF = 8
 """Short jobs in a row for each claim that may stand in line, or long ones that take as long as each

@@ -131,6 +131,11 @@ class Settlements:
             self.put_back(later)
         return unavailable
 
+    def has(self, claim: Claim) -> bool:
+        """Has its attempt ended, recorded or not?"""
+        is_pending = any(ending.claim is claim for ending in self._pending)
+        return is_pending or claim.token in self._sent
+
     def is_sent(self, claim: Claim) -> bool:
         """Was its end sent, answered or not? Then its lock may be gone because it is settled."""
         return claim.token in self._sent or claim.token in self._repeated

@@ -369,7 +369,8 @@ class Worker:
         self._attempts.lose(claim)
 
     def _on_cancelled(self, claim: Claim) -> None:
-        self._attempts.cancel(claim)
+        if not self._settlements.has(claim):
+            self._attempts.cancel(claim)
 
     def _on_drain_deadline(self) -> None:
         if not self._stage.interrupt():
