@@ -10,11 +10,14 @@ import pytest
 from tests.invariants.stage import ORDINARY, QUEUE
 from tests.support.fault_proxy import FaultProxy
 from toril import NewJob, Queue
+from toril.runtime.claim import Claimed
 from toril.supervisor.settings import QueueSettings, Settings
 from toril.supervisor.worker import Worker
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import redis
 
     from tests.support.servers import RedisServer
     from toril.runtime.store import Trip
@@ -44,12 +47,13 @@ class Watched(Worker):
     def _noted_read(self, trip: Trip) -> object:
         self.taken_late += self._trips.pop(id(trip)) < self.sent
         answer = self._read(trip)
-        # In this very tick they are held: nothing can come between.
-        asyncio.get_running_loop().call_soon(self._count_unheld)
+        asyncio.get_running_loop().call_soon(self._count_unheld, answer.claimed)
         return answer
 
-    def _count_unheld(self) -> None:
-        self.unheld += sum(not self._keeper.holds(claim) for claim in self._attempts.claims)
+    def _count_unheld(self, claimed: Claimed | None) -> None:
+        """Whatever was done before the loop turns once: each is held, or has ended in Redis."""
+        claims = claimed.claims if isinstance(claimed, Claimed) else ()
+        self.unheld += sum(not self._keeper.holds(one) for one in claims)
 
 
 async def emptied(worker: Watched) -> None:
@@ -102,5 +106,51 @@ def test_lost_replies_between_them_cost_no_job_and_no_second_run(
 
     counts, ran = starts(redis_server.url)
     assert proxy.were_cut == CUTS
+    assert counts["completed"] == JOBS
+    assert ran == {(1, 0, 0)}
+
+
+def test_a_worker_that_stops_between_them_leaves_nothing_behind(redis_url: str) -> None:
+    """What was claimed and not taken yet is run or given back, and counts for nothing."""
+    with Queue(QUEUE, redis=redis_url) as queue:
+        queue.add_bulk(NewJob("echo") for _ in range(JOBS))
+
+    async def stopped() -> None:
+        worker = Watched(redis_url)
+        working = asyncio.create_task(emptied(worker))
+        while not working.done():
+            await asyncio.sleep(0.001)
+            if worker.taken_late >= 5:
+                worker.stop_now()
+        await working
+
+    asyncio.run(stopped())
+
+    with Queue(QUEUE, redis=redis_url) as queue:
+        counts = queue.counts()
+        waiting = queue.get_jobs(["waiting"], 0, JOBS)
+    assert counts["active"] == 0
+    assert counts["completed"] + counts["waiting"] == JOBS
+    assert counts["waiting"] > 0
+    assert {(one.attempts_made, one.stalls, one.crashes) for one in waiting} == {(0, 0, 0)}
+
+
+def test_forgotten_scripts_between_them_cost_nothing(
+    redis_url: str, redis_client: redis.Redis
+) -> None:
+    with Queue(QUEUE, redis=redis_url) as queue:
+        queue.add_bulk(NewJob("echo") for _ in range(JOBS))
+
+    async def flushed() -> None:
+        worker = Watched(redis_url)
+        working = asyncio.create_task(emptied(worker))
+        while not working.done():
+            await asyncio.sleep(0.02)
+            redis_client.script_flush()
+        await working
+
+    asyncio.run(flushed())
+
+    counts, ran = starts(redis_url)
     assert counts["completed"] == JOBS
     assert ran == {(1, 0, 0)}

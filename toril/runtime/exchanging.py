@@ -177,7 +177,9 @@ class SharedWire:
         Raises:
             redis.RedisError, OSError: nothing was sent.
         """
-        return (await self._opened()).post(commands)
+        wire = await self._opened()
+        await wire.room()
+        return wire.post(commands)
 
     async def close(self) -> None:
         """Close it; what is under way fails."""

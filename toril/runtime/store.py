@@ -122,10 +122,7 @@ class Store:
         endings: Sequence[Ending] = (),
         want: ClaimRequest | None = None,
     ) -> Exchange:
-        """Store what jobs said, then what became of them, then claim: one round trip.
-
-        Repeating the same endings after an error is safe; so is claiming anew, with `adopt`. So
-        are reports, if the log lines that were sent come again before newer ones.
+        """`send`, `answer` and `read` in one, for who has nothing to do meanwhile.
 
         Raises:
             RedisUnavailable: the connection failed and nothing is known.
@@ -137,7 +134,12 @@ class Store:
     def send(
         self, reports: Sequence[Report], endings: Sequence[Ending], want: ClaimRequest | None
     ) -> Trip:
-        """Begin such a round trip; `answer` must follow."""
+        """Store what jobs said, then what became of them, then claim: begin one round trip.
+
+        `answer` must follow. Repeating the same endings after an error is safe; so is claiming
+        anew, with `adopt`. So are reports, if the log lines that were sent come again before newer
+        ones.
+        """
         stored = [store_report(self._base, one, self._said_by(one.claim)) for one in reports]
         batches = settle_all(self._base, endings, worker=self._worker)
         tokens = [self._new_token() for _ in range(want.count)] if want else []

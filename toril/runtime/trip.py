@@ -40,11 +40,8 @@ class Trip:
 
     @property
     def is_plain(self) -> bool:
-        """Did it do all that was asked? Endings, and as many jobs as were wanted: no more, no less.
-
-        An error of a single ending is for whoever reads it.
-        """
-        if self.reports or self.want is None or any(map(_is_error, self.replies)):
+        """Did it write endings and claim as many jobs as it might, and nothing went wrong?"""
+        if self.reports or self.want is None or any(map(_has_error, self.replies)):
             return False
         return stopped_full(self.replies[-1])
 
@@ -62,5 +59,8 @@ class Exchange:
     claimed: Claimed | TorilError | None = None
 
 
-def _is_error(reply: Any) -> bool:
+def _has_error(reply: Any) -> bool:
+    """Is it one, or holds one in the place of a single ending?"""
+    if isinstance(reply, list):
+        return any(isinstance(one, Exception) for one in reply)
     return isinstance(reply, Exception)

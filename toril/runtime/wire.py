@@ -111,6 +111,10 @@ class AwaitedWire(asyncio.Protocol):
         """False while the server takes no more."""
         return self._room.is_set()
 
+    async def room(self) -> None:
+        """Wait until the server takes more, or is gone."""
+        await self._room.wait()
+
     async def ask(self, command: bytes) -> Any:
         """The reply, raw; redis-py's `ResponseError` where that was the reply.
 

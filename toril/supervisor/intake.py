@@ -65,6 +65,7 @@ class Intake:
         self._is_limited = False
         self._failures = 0
         self._failed_claims = 0
+        self._under_way = 0
         self._timer: asyncio.TimerHandle | None = None
         self._due: asyncio.TimerHandle | None = None
         self._hungry = asyncio.Event()
@@ -101,20 +102,27 @@ class Intake:
         self._wake()
 
     def asked(self) -> None:
-        """A claim is on its way; `answered` or `failed` must follow."""
+        """A claim is on its way; `answered` or `failed` must follow, perhaps after the next one."""
         self._look = False
+        self._under_way += 1
         self._answered.clear()
 
     def answered(self, claimed: Claimed) -> None:
         """Plan the next claim by what the last one told; its jobs have been started."""
         self._failed_claims = 0
-        self._look = self._look or claimed.more
+        self._heard()
+        if not self._under_way:  # Else a later one will tell.
+            self._look = self._look or claimed.more
         self.answered_s = asyncio.get_running_loop().time()
         self._plan_delayed(claimed.next_delayed_in_ms)
         self._is_limited = bool(claimed.limit_ttl_ms)
         if self._is_limited:
             self._pause(min(claimed.limit_ttl_ms / 1000, self._poll_s))
-        self._answered.set()
+
+    def _heard(self) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            self._answered.set()
 
     def _plan_delayed(self, due_in_ms: int | None) -> None:
         """Look again when the next delayed job is due.
@@ -131,9 +139,9 @@ class Intake:
 
     def failed(self) -> None:
         """The claim ended in an error: leave it for a while."""
+        self._heard()
         self._look = True
         self._is_limited = False
-        self._answered.set()
         self._pause(self._pause_s(self._failed_claims))
         self._failed_claims += 1
 
@@ -169,8 +177,8 @@ class Intake:
                 self._failures = 0
             except TorilError as error:
                 self._on_error(error)
-                self._failures += 1
                 await asyncio.sleep(self._pause_s(self._failures))
+                self._failures += 1
             finally:
                 self._quiet.set()
             self._hungry.clear()

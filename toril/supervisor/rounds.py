@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from toril.supervisor.troubles import Troubles
 
 BATCH = 32
-"""Endings that leave at once, whatever stands in line; chosen: as for the line."""
+"""Endings that leave at once, whatever stands in line; chosen: more together
+cost the server little less each."""
 
 MOST_AT_ONCE = 64
 """Jobs of one claim, if not more children are free; chosen: 64 take the server two milliseconds."""
 
 GATHER_S = 0.005
 """How long an ending may gather company; chosen: a quarter of the work that may stand in line."""
-
 
 NEXT_FIRST = 16
 """Endings that are worth a round trip before the last one's answer is taken; chosen: fewer cost the
@@ -127,7 +127,7 @@ class Rounds:
         reports, endings, want = self._reports.take(), self._settlements.take(), self._wanted()
         sent_s = asyncio.get_running_loop().time()
         trip = self._store.send(reports, endings, want)
-        unavailable = self._take_untaken()
+        self._take_untaken()
         try:
             await self._store.answer(trip)
         except TorilError as error:
@@ -138,12 +138,11 @@ class Rounds:
             await self.recover(error)
             return
         took_s = asyncio.get_running_loop().time() - sent_s
-        if unavailable is None and self._is_next_first(trip, took_s):
+        if self._is_next_first(trip, took_s):
             self._untaken = trip
         else:
             await self._take_answer(trip, took_s)
-            if unavailable is not None:
-                await self.recover(unavailable)
+            await self._intake.leave_if_full()
 
     def _wanted(self) -> ClaimRequest | None:
         """What to claim now, if anything."""
@@ -159,7 +158,7 @@ class Rounds:
 
     @property
     def _coming(self) -> int:
-        """Jobs that are claimed and not taken yet."""
+        """Jobs that are claimed and not taken yet, at most."""
         return len(self._untaken.tokens) if self._untaken else 0
 
     def _is_next_first(self, trip: Trip, took_s: float) -> bool:
@@ -169,18 +168,17 @@ class Rounds:
             len(self._settlements) >= NEXT_FIRST and trip.is_plain and not is_late(took_s, lock_ms)
         )
 
-    def _take_untaken(self) -> RedisUnavailable | None:
-        """What the round trip before has brought: endings that Redis has, and jobs."""
+    def _take_untaken(self) -> None:
+        """What the round trip before has brought: endings that Redis has, and jobs; no errors."""
         trip, self._untaken = self._untaken, None
         if trip is None:
-            return None
+            return
         answer = self._store.read(trip)
         if isinstance(answer.claimed, Claimed):
             self._keeper.hold(answer.claimed.claims)
-        unavailable = self._settlements.settled(trip.endings, answer.endings)
+        self._settlements.settled(trip.endings, answer.endings)
         if isinstance(answer.claimed, Claimed):
             self._take(answer.claimed)
-        return unavailable
 
     async def _take_answer(self, trip: Trip, took_s: float) -> None:
         answer = self._store.read(trip)
@@ -237,7 +235,6 @@ class Rounds:
             if claimed.claims:
                 await renew_if_late(self._keeper, took_s, self._queue().lock_ms)
             self._take(claimed)
-            await self._intake.leave_if_full()
         elif isinstance(claimed, RedisUnavailable):
             self._intake.failed()
             await self.recover(claimed)
