@@ -91,7 +91,7 @@ async def ready_ms(level: Level, forks: int) -> float:
         for _ in range(forks):
             began = time.perf_counter()
             child = forker.fork(1)
-            while child.ready_at_s is None:
+            while child.process.age_s is None:
                 await bench.hear()
             times.append((time.perf_counter() - began) * 1000)
             child.retire()
