@@ -33,7 +33,7 @@ Commands: TypeAlias = Sequence[Command[Any]]
 
 
 class Posted(NamedTuple):
-    """Commands that were sent, if `promised` is there, and their bytes."""
+    """Commands and their bytes; they were sent if `promised`, a reply for each, is there."""
 
     commands: Commands
     pieces: list[bytes]
@@ -43,8 +43,7 @@ class Posted(NamedTuple):
 class ScriptPipeline:
     """Commands in, one value or one error of ours for each out.
 
-    What `post` sends has a connection of its own: it is not waited for before more is sent, so that
-    what is slow there must not hold up a renewal.
+    What `post` sends has a connection of its own, so that a renewal never waits behind it.
     """
 
     def __init__(self, pool: redis.asyncio.ConnectionPool, server: str) -> None:
