@@ -88,6 +88,16 @@ async def test_what_a_later_call_prints_is_not_taken_for_the_ones_before():
     assert heard.recalled == ["d"]
 
 
+async def test_what_lies_ready_finds_the_signals_in_their_place():
+    """Its child has not come to rest before, and the handler says what it likes of itself."""
+    async with pen("tests.process.processors.agreeing:processors") as p:
+        child = p.begin(await p.child(), "take")
+        assert all(lay(child, 1, "ask"))
+        await p.until(lambda: len(p.heard[child].outcomes) == 2)
+
+    assert values(p.heard[child]) == [b"null", b'"method"']
+
+
 async def test_a_large_call_goes_alone():
     async with pen() as p:
         child = await p.child()
