@@ -242,6 +242,34 @@ def test_a_single_job_is_refused_before_anything_is_written(add, redis_client, n
         add(NewJob("a"), version="toril:9")
 
 
+@pytest.mark.parametrize("name", ["marker", "events"])
+@pytest.mark.parametrize("options", [{}, {"lifo": True}, {"job_id": "x"}])
+def test_what_a_refused_job_had_written_is_taken_back(add, redis_client, name, options):
+    add(NewJob("a"))
+    add(NewJob("b"))
+    redis_client.delete(BASE + name)
+    redis_client.set(BASE + name, "x")
+    with unchanged_keyspace(redis_client), pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        add(NewJob("c", **options))
+    redis_client.delete(BASE + name)
+    assert add(NewJob("c"))[0].id == "3"
+
+
+def test_a_refused_duplicate_leaves_nothing(add, redis_client):
+    add(NewJob("a", job_id="x"))
+    redis_client.delete(BASE + "events")
+    redis_client.set(BASE + "events", "x")
+    with unchanged_keyspace(redis_client), pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        add(NewJob("a", job_id="x"), version="toril:9")
+
+
+def test_a_number_that_is_not_exact_is_no_id(add, redis_client):
+    redis_client.set(BASE + "id", 2**53 - 2)
+    assert add(NewJob("a"))[0].id == str(2**53 - 1)
+    with unchanged_keyspace(redis_client), pytest.raises(redis.ResponseError, match="is at 2"):
+        add(NewJob("b"))
+
+
 @pytest.mark.parametrize("options", [{}, {"job_id": "x"}])
 def test_a_single_job_whose_key_is_none_is_refused(add, redis_client, options):
     redis_client.set(BASE + options.get("job_id", "1"), "no job")

@@ -278,6 +278,19 @@ def test_a_full_server_fails_adds_loudly_and_reads_go_on(private_server):
         queue.add("after")
 
 
+def test_jobs_are_shown_and_compared_by_what_they_hold(queue, redis_url):
+    added = queue.add("a", {"n": 1})
+    assert repr(added).startswith("Job(id='1', name='a', data={'n': 1}, opts={")
+    assert "driver" not in repr(added)
+    with Queue("mail", redis=redis_url) as other:
+        assert other.get_job("1") == added
+        assert other.add("a", {"n": 1}) != added
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(added)
+    with pytest.raises(AttributeError):
+        added.name = "b"
+
+
 def test_a_server_that_is_not_there_is_named(tmp_path):
     with (
         Queue("mail", redis=f"unix://:s3cret@{tmp_path}/none") as queue,

@@ -6,8 +6,10 @@ the server's clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from toril.call import Outcome, Verdict
 from toril.runtime.adding import RequestKey, add_calls

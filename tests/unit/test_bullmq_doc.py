@@ -28,7 +28,7 @@ def named(word: str) -> set[str]:
 def test_every_name_exists(word: str, classes: tuple[type, ...]) -> None:
     assert named(word)
     for one in classes:
-        members = set(dir(one)) | set(getattr(one, "__dataclass_fields__", ()))
+        members = set(dir(one)) | set(getattr(one, "__struct_fields__", ()))
         members |= {"last_event_id"} if one is QueueEvents else set()
         assert named(word) - members == set()
 
@@ -40,7 +40,7 @@ def test_every_public_method_stands_on_the_page(word: str, one: type) -> None:
 
 
 def test_every_method_of_a_job_stands_on_the_page() -> None:
-    fields = {one.name for one in dataclasses.fields(Job)}
+    fields = set(Job.__struct_fields__)
     methods = {name for name in dir(Job) if not name.startswith("_")} - fields - {"of"}
     assert methods - named("job") == set()
 

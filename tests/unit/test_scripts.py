@@ -102,7 +102,8 @@ def test_piece_included_inside_a_function_is_used_only_there(name: str) -> None:
         _resolved(LUA / piece, seen)
     inside = re.findall(r"^ +-- include (\S+)$", text, re.MULTILINE)
     inner = "\n".join(_resolved(LUA / piece, seen) for piece in inside if LUA / piece not in seen)
-    rest = re.sub(r"lazily\(function\(\)\n.*?\nend\)", "", text, count=1, flags=re.DOTALL)
+    lazily = r"(lazily\(function\(\)\n.*?\nend\)|function rarely\(\)\n.*?\nend\n)"
+    rest = re.sub(lazily, "", text, count=1, flags=re.DOTALL)
     assert "  -- include" not in rest
     used = set(re.findall(r"(?<![.\w])\w+(?= *\()", rest))
     assert used.isdisjoint(re.findall(r"^local function (\w+)", inner, re.MULTILINE))

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import uuid
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from toril import __version__
 from toril.errors import ParentGone, ParentTaken, TorilError
@@ -39,8 +40,7 @@ VERSION = f"toril:{__version__}"
 """What meta `version` says after a producer of ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+class Added(msgspec.Struct, frozen=True):
     """What became of one job.
 
     Attributes:
@@ -54,8 +54,7 @@ class Added:
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class AddCall:
+class AddCall(msgspec.Struct, frozen=True):
     """One call that adds a few jobs.
 
     Attributes:
@@ -67,8 +66,7 @@ class AddCall:
     command: Command[list[Added | TorilError]]
 
 
-@dataclass(slots=True)
-class RequestKey:
+class RequestKey(msgspec.Struct):
     """One caller's name for its batches; used by one call of `add` or `add_bulk` at a time."""
 
     nonce: str
@@ -137,7 +135,7 @@ def add_call(
     """
     nonce = f"{key.nonce}.{number}" if number else key.nonce
     if len(jobs) == 1 and jobs[0].options.is_standard:
-        return _add_one(base, jobs[0], (REAL_TIME, nonce, key.batch, version))
+        return _add_one(base, jobs[0], (REAL_TIME, nonce, key.batch), version)
     numbers: dict[int, int] = {}
     options: list[StoredOptions] = []
     fields: list[str | bytes | int] = []
@@ -155,11 +153,11 @@ def add_call(
 
 
 def _add_one(
-    base: str, job: PreparedJob, head: tuple[str | int, ...]
+    base: str, job: PreparedJob, head: tuple[str | int, ...], version: str
 ) -> Command[list[Added | TorilError]]:
     how = job.options
-    lifo = "lifo" if how.lifo else ""
-    args = (*head, how.text, how.timestamp, lifo, how.custom_id, job.name, job.data)
+    rare = (version, how.timestamp, "lifo" if how.lifo else "", how.custom_id)
+    args = (*head, how.text, job.name, job.data, *(rare if any(rare) else ()))
     return Command("add_one", (base,), args, partial(_parse_one, how.custom_id))
 
 

@@ -6,9 +6,9 @@ as EVALSHA and hands the raw reply to `parse`. Nothing here knows a connection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import msgspec
 from redis.exceptions import NoScriptError
 
 from toril.runtime.scripts import script
@@ -24,8 +24,7 @@ REAL_TIME = ""
 """First argument of every script outside tests: the script asks the server's clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command(Generic[T]):
+class Command(msgspec.Struct, Generic[T], frozen=True):
     """One call of one script.
 
     Attributes:

@@ -11,9 +11,9 @@ by their request key).
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import msgspec
 from redis.exceptions import NoScriptError
 
 from toril.errors import RedisUnavailable
@@ -33,8 +33,7 @@ RETRY_PAUSES_S = (0.05, 0.2, 0.5, 1.0)
 enough for a web request."""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """One pipeline, not a transaction.
 
     Answered with one reply per packet, or an exception in its place. `RedisUnavailable` is thrown
@@ -49,15 +48,13 @@ class Send:
     is_blocking: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(msgspec.Struct, frozen=True):
     """Nothing for so many seconds."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Done(Generic[T]):
+class Done(msgspec.Struct, Generic[T], frozen=True):
     """The program's result."""
 
     value: T

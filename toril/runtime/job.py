@@ -6,7 +6,6 @@ Their methods are programs (`changing.py`, `listing.py`), the same for both.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +24,29 @@ DEFAULT_WAIT = "30s"
 """How long `wait` waits unless told; chosen: what most callers of a web service bear."""
 
 
-_values = attrgetter(*(one.name for one in fields(JobRecord)))
+_values = attrgetter(*JobRecord.__struct_fields__)
 
 
-@dataclass(frozen=True, slots=True)
-class Job(JobRecord):
+class _WithMethods(JobRecord, frozen=True, kw_only=True):
+    """A job with its way to Redis, which is no part of what it shows and is compared by."""
+
+    _driver: Any
+    _base: str
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and _values(self) == _values(other)
+
+    __hash__ = None  # type: ignore[assignment]  # It holds mappings.
+
+    def __repr__(self) -> str:
+        shown = zip(JobRecord.__struct_fields__, _values(self), strict=True)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown)})"
+
+
+class Job(_WithMethods, frozen=True, kw_only=True):
     """A job as `Queue` hands it out; its values do not change, ask `get_job` for newer ones."""
 
-    _driver: BlockingDriver = field(repr=False, compare=False, kw_only=True)
-    _base: str = field(repr=False, compare=False, kw_only=True)
+    _driver: BlockingDriver
 
     @classmethod
     def of(cls, record: JobRecord, driver: BlockingDriver, base: str) -> Job:
@@ -75,12 +88,10 @@ class Job(JobRecord):
     remove_deduplication_key = on_job(deduplicating.remove_own_deduplication_key)
 
 
-@dataclass(frozen=True, slots=True)
-class AsyncJob(JobRecord):
+class AsyncJob(_WithMethods, frozen=True, kw_only=True):
     """A job as `AsyncQueue` hands it out; the same as `Job`, with `await`."""
 
-    _driver: AsyncDriver = field(repr=False, compare=False, kw_only=True)
-    _base: str = field(repr=False, compare=False, kw_only=True)
+    _driver: AsyncDriver
 
     @classmethod
     def of(cls, record: JobRecord, driver: AsyncDriver, base: str) -> AsyncJob:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from toril.correlation import MAX_CHARS, OPTION
 from toril.errors import InvalidInput, InvalidOption
 from toril.runtime.jobdata import JsonText, data_text
@@ -75,8 +77,7 @@ class StoredOptions:
         return self.text, self.timestamp, *how, self.deduplication, self.parent_key, self.parent
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedJob:
+class PreparedJob(msgspec.Struct, frozen=True):
     """A job that passed every check, in the form in which it is stored.
 
     Attributes:

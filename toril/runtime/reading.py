@@ -7,8 +7,10 @@ and never stops the reader.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from toril.runtime.command import REAL_TIME, Command
 from toril.runtime.history import parse_history, parse_usage
@@ -31,8 +33,7 @@ STATES = (
 """The states in the order of `counts.lua`."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobRecord:
+class JobRecord(msgspec.Struct, frozen=True):
     """A job as it was in Redis at one moment.
 
     Attributes:
@@ -68,7 +69,7 @@ class JobRecord:
     id: str
     name: str
     data: Any = None
-    opts: dict[str, Any] = field(default_factory=dict)
+    opts: dict[str, Any] = msgspec.field(default_factory=dict)
     timestamp_ms: int = 0
     delay_ms: int = 0
     priority: int = 0
@@ -85,7 +86,7 @@ class JobRecord:
     finished_on_ms: int | None = None
     processed_by: str | None = None
     verdict: str | None = None
-    detail: dict[str, Any] = field(default_factory=dict)
+    detail: dict[str, Any] = msgspec.field(default_factory=dict)
     usage: Usage | None = None
     history: tuple[Attempt, ...] = ()
     stack: str | None = None

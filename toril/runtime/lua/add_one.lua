@@ -1,85 +1,100 @@
 #!lua
--- Adds one job that may run at once and has no ties: what most calls of `add` are. `add.lua` could add
--- it too, for half as much again of the server's time: here nothing is built that many jobs or other
--- kinds need, what meta says is read at once, and the last event trims the stream. The commands that
--- read are the check of types; what is wrong, and how to say so, is only asked when one of them fails.
+-- Adds one job that may run at once and has no ties, as most are, for half of add.lua's time: nothing is
+-- built that other jobs need, and no key is read only to see whether it may be written. The first write
+-- that a key's type forbids tells; what was written until then is taken back, and all of it can be.
 --
 -- KEYS[1]  base
--- ARGV     now_ms, nonce of the caller, name of the request (lib/once.lua), value for meta `version`
---          ('' = leave it), opts JSON, timestamp_ms ('' = now), 'lifo' or '', custom id or '', name,
---          data JSON
+-- ARGV     now_ms, nonce of the caller, name of the request (lib/once.lua), opts JSON, name, data JSON;
+--          then, where one of them is needed: value for meta `version` ('' = leave it), timestamp_ms
+--          ('' = now), 'lifo' or '', custom id or ''
 -- Returns  text, as add.lua: now_ms, number of the job (its id if it has no other), and 1 where it is a
 --          duplicate.
 --          The same request again (its reply was lost) gets the first one's answer, writes nothing.
 -- Events   added, waiting; duplicated
 -- BullMQ layout: add standard jobs, duplicate ids, markers
 --
--- include lib/once.lua
--- include lib/whole.lua
--- include lib/lazily.lua
+-- include lib/clock.lua
+-- include lib/memory.lua
 -- What BullMQ sets where nothing is set.
 local USUAL_MAX_EVENTS = '10000'
+-- From here on a number is not exact any more, and two jobs would get one id.
+local END_OF_NUMBERS = 2 ^ 53
 
-local base, version, opts, timestamp = KEYS[1], ARGV[4], ARGV[5], ARGV[6]
-local custom_id, name, data = ARGV[8], ARGV[9], ARGV[10]
-local wait, events, marker = base .. 'wait', base .. 'events', base .. 'marker'
+local base, request, name = KEYS[1], ARGV[3], ARGV[5]
+local is_lifo, custom_id = ARGV[9] == 'lifo', ARGV[10] or ''
+local counter, wait, events, marker = base .. 'id', base .. 'wait', base .. 'events', base .. 'marker'
+local memory = ARGV[2] ~= '' and base .. 'toril:last:' .. ARGV[2]
+-- What was written: the job's number, what `memory` held before (false for nothing), …
+local number, remembered, pushed, marked
 
-local remembered = remembered_reply(base, ARGV[2], ARGV[3])
-if remembered then
-  return remembered
-end
-
-local rarely = lazily(function()
+-- What few calls need, in one function: every one that is built costs every call.
+local function rarely()
   -- include lib/shape.lua
-  -- include lib/type.lua
   -- include lib/meta.lua
+  local function take_back()
+    if marked == 1 then redis.call('ZREM', marker, '0') end
+    if tonumber(pushed) then redis.call(is_lifo and 'RPOP' or 'LPOP', wait) end
+    if remembered then redis.call('SET', memory, remembered, 'PX', REMEMBER_REQUEST_MS) end
+    if remembered == false then redis.call('DEL', memory) end
+    if tonumber(number) then redis.call(number == 1 and 'DEL' or 'DECR', counter) end
+  end
+  local function refuse(trouble)
+    take_back()
+    check_shape(base, 'id', 'wait', 'marker', 'events')
+    error({err = trouble})
+  end
   return {
-    check_shape = check_shape, check_type = check_type, is_gated_by = is_gated_by,
+    take_back = take_back, refuse = refuse, check_shape = check_shape, is_gated_by = is_gated_by,
     max_events_of = max_events_of,
   }
-end)
-
--- The last number, the stream's length as far as one is set, and whether nobody may fetch.
-local function read()
-  redis.call('LLEN', wait)
-  redis.call('ZCARD', marker)
-  redis.call('XLEN', events)
-  local meta = redis.call('HMGET', base .. 'meta', 'opts.maxLenEvents', 'paused', 'concurrency')
-  local is_gated = (meta[2] or meta[3]) and rarely().is_gated_by(base, meta[2], meta[3])
-  return redis.call('GET', base .. 'id'), meta[1], is_gated
 end
 
-local is_sound, last, max_length, is_gated = pcall(read)
-if not is_sound or not is_counter(last) then
-  rarely().check_shape(base, 'id', 'wait', 'marker', 'events', 'meta', 'active')
-  error(last)
+local meta = redis.pcall('HMGET', base .. 'meta', 'opts.maxLenEvents', 'paused', 'concurrency')
+local max_length, is_gated = meta[1], false
+if meta.err or meta[2] or meta[3] then
+  rarely().check_shape(base, 'meta', 'active')
+  is_gated = rarely().is_gated_by(base, meta[2], meta[3])
 end
-local number = int((last or 0) + 1)
-local id = custom_id ~= '' and custom_id or number
+number = redis.pcall('INCR', counter)
+if type(number) == 'table' or number >= END_OF_NUMBERS then
+  rarely().refuse(type(number) == 'table' and number.err or 'ERR the key ' .. counter .. ' is at 2^53')
+end
+local digits, now_ms = int(number), int(clock(ARGV[1]))
+local id = custom_id ~= '' and custom_id or digits
 local key = base .. id
-local is_there = redis.call('EXISTS', key) == 1 and rarely().check_type(key, 'hash', 'job')
-local now_ms = int(clock(ARGV[1]))
-local reply = now_ms .. ' ' .. number
+local is_there = redis.call('EXISTS', key) == 1
+if is_there and redis.call('TYPE', key).ok ~= 'hash' then
+  rarely().refuse('WRONGTYPE the key ' .. key .. ' is no job')
+end
+local is_duplicate = is_there and custom_id ~= ''
+local reply = now_ms .. ' ' .. digits .. (is_duplicate and ' 1' or '')
+if memory then
+  local kept = request .. ' ' .. reply
+  remembered = redis.call('SET', memory, kept, 'PX', REMEMBER_REQUEST_MS, 'GET')
+  if remembered and remembered:sub(1, #request + 1) == request .. ' ' then
+    rarely().take_back()
+    return remembered:sub(#request + 2)
+  end
+end
 
-redis.call('INCR', base .. 'id')
-if version ~= '' then
-  redis.call('HSET', base .. 'meta', 'version', version)
+local told
+if is_duplicate then
+  told = redis.pcall('XADD', events, '*', 'event', 'duplicated', 'jobId', id)
+else
+  pushed = redis.pcall(is_lifo and 'RPUSH' or 'LPUSH', wait, id)
+  marked = tonumber(pushed) and (is_gated and 0 or redis.pcall('ZADD', marker, '0', '0'))
+  told = tonumber(marked) and redis.pcall('XADD', events, '*', 'event', 'added', 'jobId', id, 'name', name)
 end
-if max_length ~= USUAL_MAX_EVENTS then
-  max_length = rarely().max_events_of(base, max_length)
+if type(told) ~= 'string' then rarely().refuse((told or marked or pushed).err) end
+if (ARGV[7] or '') ~= '' then redis.call('HSET', base .. 'meta', 'version', ARGV[7]) end
+if max_length ~= USUAL_MAX_EVENTS then max_length = rarely().max_events_of(base, max_length) end
+if is_duplicate then
+  redis.call('XTRIM', events, 'MAXLEN', '~', max_length)
+  return reply
 end
-if custom_id ~= '' and is_there then
-  redis.call('XADD', events, 'MAXLEN', '~', max_length, '*', 'event', 'duplicated', 'jobId', id)
-  return remember_reply(base, ARGV[2], ARGV[3], reply .. ' 1')
-end
-redis.call(
-  'HSET', key, 'name', name, 'data', data, 'opts', opts,
-  'timestamp', timestamp ~= '' and timestamp or now_ms, 'delay', '0', 'priority', '0'
-)
-redis.call('XADD', events, '*', 'event', 'added', 'jobId', id, 'name', name)
-redis.call(ARGV[7] == 'lifo' and 'RPUSH' or 'LPUSH', wait, id)
 redis.call('XADD', events, 'MAXLEN', '~', max_length, '*', 'event', 'waiting', 'jobId', id)
-if not is_gated then
-  redis.call('ZADD', marker, 0, '0')
-end
-return remember_reply(base, ARGV[2], ARGV[3], reply)
+redis.call(
+  'HSET', key, 'name', name, 'data', ARGV[6], 'opts', ARGV[4],
+  'timestamp', (ARGV[8] or '') ~= '' and ARGV[8] or now_ms, 'delay', '0', 'priority', '0'
+)
+return reply
