@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
@@ -180,6 +181,30 @@ def test_a_blocking_connection_with_something_to_read_is_not_used(
         assert wire.is_usable
         redis_client.publish("channel", "news")
         until(lambda: not wire.is_usable)
+
+
+def test_a_blocking_connection_waits_as_long_as_it_was_told(redis_url: str) -> None:
+    connection: Any = open_pool(f"{redis_url}&socket_timeout=0.1").make_connection()
+    connection.connect()
+    with closing(Wire(connection)) as wire:
+        with pytest.raises(redis.TimeoutError):
+            wire.exchange(command("BLPOP", "nothing", 5), 1)
+        with pytest.raises(redis.TimeoutError):
+            wire.exchange(command("ECHO", "x" * 50_000_000), 1)
+
+
+def test_a_blocking_connection_is_closed_under_its_thread(
+    redis_url: str, redis_client: redis.Redis
+) -> None:
+    connection: Any = open_pool(redis_url).make_connection()
+    connection.connect()
+    wire = Wire(connection)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(wire.exchange, command("BLPOP", "nothing", 5), 1)
+        until(lambda: redis_client.info("clients")["blocked_clients"] > 0)
+        wire.close()
+        with pytest.raises((redis.ConnectionError, OSError)):
+            waiting.result()
 
 
 def test_replies_that_come_in_many_pieces(redis_url: str) -> None:

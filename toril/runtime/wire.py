@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
+import struct
+import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 65536
 """Asked of a socket at a time; chosen: most replies are smaller, a large one takes few turns."""
 
+_FRESH_S = 1.0
+"""So long after its last use a connection is not asked whether the server has closed it; chosen:
+servers close idle ones after minutes, and what is sent on a closed one is sent again."""
+
 
 class Wire:
     """A blocking connection, for one exchange at a time.
@@ -31,20 +38,23 @@ class Wire:
         connection: of redis-py, connected; used for nothing else from here on.
     """
 
-    __slots__ = ("_connection", "_poll", "_reader", "_socket")
+    __slots__ = ("_connection", "_poll", "_reader", "_socket", "_used_s")
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._socket = connection._sock  # noqa: SLF001 - its own methods are what is spared
+        _leave_timeout_to_kernel(self._socket)
         self._reader = _reader(connection)
         poller = select.poll()
         poller.register(self._socket, select.POLLIN)
         self._poll = poller.poll
+        self._used_s = 0.0
 
     @property
     def is_usable(self) -> bool:
         """False where the server has closed it, or said what nobody asked."""
-        return not self._poll(0) and not self._reader.has_data()
+        is_fresh = time.monotonic() - self._used_s < _FRESH_S
+        return not self._reader.has_data() and (is_fresh or not self._poll(0))
 
     def exchange(self, commands: bytes, count: int) -> list[Any]:
         """One reply per command, raw; redis-py's `ResponseError` where that was the reply.
@@ -52,30 +62,28 @@ class Wire:
         Raises:
             redis.RedisError, OSError: nothing is known about any command.
         """
-        self._socket.sendall(commands)
-        read = self._reader.gets
-        replies: list[Any] = []
-        while len(replies) < count:
-            while (reply := read()) is False:
-                self._feed()
-            replies.append(checked(reply))
+        try:
+            self._socket.sendall(commands)
+            replies = [self._reply() for _ in range(count)]
+        except (TimeoutError, BlockingIOError):
+            raise redis.TimeoutError("Timeout on the socket") from None
+        self._used_s = time.monotonic()
         return replies
 
     def close(self) -> None:
         """Close it; what is under way in another thread fails."""
         self._connection.disconnect()
 
-    def _feed(self) -> None:
-        try:
+    def _reply(self) -> Any:
+        while (reply := self._reader.gets()) is False:
             data = self._socket.recv(_CHUNK_BYTES)
-        except TimeoutError:
-            raise redis.TimeoutError("Timeout reading from socket") from None
-        if not data:
-            raise redis.ConnectionError(_CLOSED)
-        self._reader.feed(data)
+            if not data:
+                raise redis.ConnectionError(_CLOSED)
+            self._reader.feed(data)
+        return checked(reply)
 
 
-class AwaitedWire(asyncio.Protocol):
+class AwaitedWire(asyncio.BufferedProtocol):
     """A connection of an event loop: whoever sends, replies come in that order.
 
     Nobody waits for another's reply before sending. A task that is cancelled leaves its place in
@@ -91,6 +99,7 @@ class AwaitedWire(asyncio.Protocol):
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._reader = _reader(connection)
+        self._buffer: Any = bytearray(_CHUNK_BYTES)  # hiredis takes it, and does not say so.
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._heard_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -152,10 +161,15 @@ class AwaitedWire(asyncio.Protocol):
             self._break(redis.ConnectionError("Connection closed by us."))
         await self._connection.disconnect(nowait=True)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> Any:
+        """Where to put what comes in: one place, while asyncio makes 256 KiB for every reply."""
+        del sizehint
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Hand out what has come in whole."""
         try:
-            self._reader.feed(data)
+            self._reader.feed(self._buffer, 0, nbytes)
             while (reply := self._reader.gets()) is not False:
                 waiting = self._waiting.popleft()
                 if not waiting.done():
@@ -207,6 +221,19 @@ class AwaitedWire(asyncio.Protocol):
 
 
 _CLOSED = "Connection closed by server."
+
+
+def _leave_timeout_to_kernel(sock: socket.socket) -> None:
+    """Python asks the kernel whether a socket is ready before it reads or writes with a timeout.
+
+    A TLS socket is left as it is: it would take no answer in time for none yet.
+    """
+    timeout_s = sock.gettimeout()
+    if timeout_s and type(sock) is socket.socket:
+        timeval = struct.pack("@ll", *divmod(max(int(timeout_s * 1_000_000), 1), 1_000_000))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        sock.settimeout(None)
 
 
 def _reader(connection: Any) -> hiredis.Reader:
