@@ -13,7 +13,7 @@ from tests.process.harness import GOOD, call_of, spec_of
 from tests.process.processors.imports import write_module
 from toril.call import Verdict
 from toril.errors import ProcessorImportError
-from toril.supervisor import pool as pool_module
+from toril.supervisor import succession
 from toril.supervisor.pool import Pool
 
 MIB = 1024 * 1024
@@ -85,7 +85,7 @@ async def run(pool, listener, name="echo", data=None):
 
 @pytest.fixture
 def no_spread(monkeypatch):
-    monkeypatch.setattr(pool_module, "SPREAD", (1.0, 1.0))
+    monkeypatch.setattr(succession, "SPREAD", (1.0, 1.0))
 
 
 without_spread = pytest.mark.usefixtures("no_spread")
@@ -108,7 +108,7 @@ async def test_replacement_is_asked_for_when_the_last_job_begins():
         await listener.until(lambda: pool.free)
         old = pool.run(call_of("nap", 0.5))
         await asyncio.sleep(0)
-        crowd = set(pool._children)
+        crowd = set(pool.children)
         await listener.until(lambda: pool._idle)
         free_beside_a_running_job = pool.free
         await listener.until(lambda: listener.outcomes)
@@ -155,7 +155,7 @@ async def test_worn_child_serves_on_until_its_successor_is_there():
     async with opened(max_rss_growth_bytes=4 * MIB) as (pool, listener):
         old = await run(pool, listener, "grow", 16 * MIB)
         await listener.until(lambda: old in pool._idle)
-        successor = pool._successors[old]
+        successor = pool._succession.successors[old]
         served = pool.run(call_of("nap", 0.3))
         await listener.until(lambda: pool._idle)
         await listener.until(lambda: len(listener.outcomes) == 2)
@@ -182,7 +182,7 @@ async def test_never_more_jobs_run_than_the_pool_is_large():
 async def test_children_do_not_all_go_together():
     async with opened(size=2, max_jobs=100_000) as (pool, listener):
         await listener.until(lambda: pool.free == 2)
-        jobs = {service.jobs for service in pool._children.values()}
+        jobs = {service.jobs for service in pool._succession.services.values()}
 
     assert len(jobs) == 2
     assert all(90_000 <= count <= 110_000 for count in jobs)
@@ -212,7 +212,7 @@ async def test_dying_successor_does_not_take_the_worn_child_along():
         await listener.until(lambda: pool.free)
         await asyncio.sleep(0.15)
         old = pool.run(call_of("nap", 0.3))
-        successor = pool._successors[old]
+        successor = pool._succession.successors[old]
         await listener.until(lambda: pool._idle == [] or successor.pid)
         successor.process.signal(9)
         await listener.until(lambda: listener.outcomes)

@@ -1,16 +1,14 @@
 """The children of one queue: as many as wanted, replaced when they die, never in a storm.
 
-The pool owns the zygote and knows which child is idle. It does not know what a job is. A child
-that has served its time is replaced: its successor is forked first and takes over when it is idle,
-so that capacity never dips. A change must keep this: a child is handed out at most once between two
-`on_idle`, never more than `size` jobs run, and a pool that cannot have children says so once, not
-once per try.
+The pool owns the zygote and knows which child is idle. It does not know what a job is, and who is
+replaced by whom stands in `succession.py`. A change must keep this: a child is handed out at most
+once between two `on_idle`, never more than `size` jobs run, and a pool that cannot have children
+says so once, not once per try.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -18,8 +16,8 @@ from typing import TYPE_CHECKING
 from toril.call import Verdict
 from toril.errors import ProcessorImportError, SandboxUnavailable
 from toril.sandbox.states import BUSY, State
-from toril.sandbox.wear import Service
 from toril.supervisor.rehearsal import Rehearsal
+from toril.supervisor.succession import Succession
 from toril.supervisor.zygotes import Zygotes
 from toril.units import format_ms
 
@@ -37,10 +35,6 @@ FIRST_DELAY_S = 0.1
 
 MAX_DELAY_S = 30.0
 """Longest back-off; chosen: an operator who mends something is not kept waiting."""
-
-SPREAD = (0.9, 1.1)
-"""Range of the factor on a child's `max_jobs` and `max_age_s`; chosen: children that begin
-together do not all go together, and a limit still means what it says."""
 
 
 def backoff_s(failures: int) -> float:
@@ -69,9 +63,7 @@ class Pool:
         self._zygotes = Zygotes()
         self._idle: list[Child] = []
         self._busy: set[Child] = set()
-        self._children: dict[Child, Service] = {}
-        self._successors: dict[Child, Child] = {}
-        self._outdated: set[Child] = set()
+        self._succession = Succession()
         self._peak = 0
         self._failures = 0
         self._stillborn = 0
@@ -127,7 +119,7 @@ class Pool:
     @property
     def children(self) -> list[Child]:
         """All that there are, those on their way in or out included."""
-        return list(self._children)
+        return list(self._succession.services)
 
     def run(self, call: Call) -> Child:
         """Give a call to an idle child; there must be one."""
@@ -142,18 +134,14 @@ class Pool:
 
     def prefetch(self, child: Child, call: Call) -> bool:
         """Lay a call ready for a child at work; False where it is not to have another one now."""
-        if (
-            child.slot > self._size
-            or self._children[child].is_spent(child.jobs_run)
-            or not child.prefetch(call)
-        ):
+        if child.slot > self._size or self._succession.is_spent(child) or not child.prefetch(call):
             return False
         self._replace_if_worn(child)
         return True
 
     def _rank(self, child: Child) -> tuple[bool, int]:
         """Who is to be replaced comes last, and among equals the first slot goes first."""
-        return child in self._successors, child.slot
+        return child in self._succession.successors, child.slot
 
     def on_idle(self, child: Child) -> None:
         """A child is ready for a call (callback of the sandbox)."""
@@ -164,10 +152,10 @@ class Pool:
             self._failures = 0
         else:
             self._stillborn = 0
-        if self._successors:
-            self._take_over(child)
+        for predecessor in self._succession.take_over(child):
+            self._let_go(predecessor)
         self._replace_if_worn(child)
-        if child.slot > self._size or self._children[child].is_spent(child.jobs_run):
+        if child.slot > self._size or self._succession.is_spent(child):
             child.retire()
             return
         self._idle.append(child)
@@ -178,7 +166,7 @@ class Pool:
         if child.state not in BUSY:
             self._busy.discard(child)
         self._listener.on_outcome(child, call, outcome)
-        if len(self._children) > self._size and self.free:
+        if len(self._succession.services) > self._size and self.free:
             self._listener.on_ready()  # A successor is idle, and its predecessor goes.
 
     def on_next(self, child: Child, call: Call) -> None:
@@ -298,8 +286,7 @@ class Pool:
         self._refill_timer = None
         if self._zygote is None or self._is_closing:
             return
-        taken = {child.slot for child in self._children}
-        for slot in sorted(set(range(1, self._size + 1)) - taken):
+        for slot in sorted(set(range(1, self._size + 1)) - self._succession.slots):
             try:
                 self._fork(self._zygote, slot)
             except SandboxUnavailable as error:
@@ -336,23 +323,24 @@ class Pool:
             self._restart.cancel()
         self._spec, self._size, self.hears = rehearsal.spec, size, zygote.hears
         self._failures = self._stillborn = 0
-        self._outdated = set(self._children)
-        self._successors.clear()
+        self._succession.begin_anew()
         self._zygotes.use(zygote)
         zygote.hand_over(self)
-        self._children[first] = self._new_service()
+        self._succession.add(first, self._spec.limits)
         self._replace_outdated(first)
         self._refill()
         self.on_idle(first)
 
     def _replace_outdated(self, first: Child) -> None:
         """One successor for each slot that remains; the first is there already."""
-        newest = {child.slot: child for child in self._children if child in self._outdated}
-        for child in list(self._outdated):
-            if child.slot > self._size or newest[child.slot] is not child:
+        newest, others = self._succession.outdated()
+        for child in others:
+            self._let_go(child)
+        for child in newest:
+            if child.slot > self._size:
                 self._let_go(child)
             elif child.slot == first.slot:
-                self._successors[child] = first
+                self._succession.successors[child] = first
             else:
                 self._replace_if_worn(child)
 
@@ -378,43 +366,28 @@ class Pool:
             self._idle.remove(child)
         child.retire()
 
-    # -- replacing worn children
+    # -- one child
 
     def _fork(self, zygote: Zygote, slot: int) -> Child:
         child = zygote.fork(slot)
-        self._children[child] = self._new_service()
+        self._succession.add(child, self._spec.limits)
         return child
-
-    def _new_service(self) -> Service:
-        return Service.of(self._spec.limits, random.uniform(*SPREAD))  # noqa: S311 - no secret
 
     def _offered(self) -> list[Child]:
         return [child for child in self._idle if child.state is State.IDLE]
 
     def _replace_if_worn(self, child: Child) -> None:
         """Fork a worn child's successor, unless forking fails just now: then it serves on."""
-        service = self._children[child]
-        if child not in self._outdated and not service.is_over(child.jobs_run, child.process):
+        if not self._succession.needs_successor(child):
             return
-        if self._zygote is None or self._is_closing or self._failures or child in self._successors:
+        if self._zygote is None or self._is_closing or self._failures:
             return
         with suppress(SandboxUnavailable):
-            self._successors[child] = self._fork(self._zygote, child.slot)
-
-    def _take_over(self, successor: Child) -> None:
-        """Let the predecessor go now that its successor is idle, after its job if it has one."""
-        for child, other in list(self._successors.items()):
-            if other is successor:
-                del self._successors[child]
-                self._let_go(child)
+            self._succession.successors[child] = self._fork(self._zygote, child.slot)
 
     def _forget(self, child: Child) -> None:
-        self._children.pop(child, None)
-        self._outdated.discard(child)
+        self._succession.forget(child)
         self._zygotes.end_empty()
         self._busy.discard(child)
         if child in self._idle:
             self._idle.remove(child)
-        self._successors = {
-            old: new for old, new in self._successors.items() if child not in {old, new}
-        }
