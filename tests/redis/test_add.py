@@ -263,11 +263,42 @@ def test_a_refused_duplicate_leaves_nothing(add, redis_client):
         add(NewJob("a", job_id="x"), version="toril:9")
 
 
-def test_a_number_that_is_not_exact_is_no_id(add, redis_client):
-    redis_client.set(BASE + "id", 2**53 - 2)
-    assert add(NewJob("a"))[0].id == str(2**53 - 1)
-    with unchanged_keyspace(redis_client), pytest.raises(redis.ResponseError, match="is at 2"):
-        add(NewJob("b"))
+@pytest.mark.parametrize("last", ["9" * 18, "-" + "9" * 18, "9" * 17])
+def test_a_counter_beyond_all_counts_is_left(add, redis_client, last):
+    redis_client.set(BASE + "id", last)
+    with (
+        unchanged_keyspace(redis_client),
+        pytest.raises(redis.ResponseError, match=r"no integer|no f"),
+    ):
+        add(NewJob("a"))
+
+
+@pytest.mark.parametrize("name", ["meta", "marker", "events", "2"])
+def test_a_request_that_was_executed_is_answered_whatever_has_changed(add, redis_client, name):
+    first = add(NewJob("a"))
+    redis_client.delete(BASE + name)
+    redis_client.set(BASE + name, "x")
+    with unchanged_keyspace(redis_client):
+        assert add(NewJob("a"), batch=1) == first
+
+
+@pytest.mark.parametrize("name", ["wait", "marker", "events"])
+def test_a_job_that_is_written_over_is_not_where_the_next_is_refused(add, redis_client, name):
+    redis_client.hset(BASE + "1", "name", "old")
+    (redis_client.set if name == "wait" else redis_client.rpush)(BASE + name, "x")
+    with unchanged_keyspace(redis_client), pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        add(NewJob("a"))
+
+
+@pytest.mark.parametrize("denied", ["hmget", "hset", "lpush", "zadd", "xadd"])
+def test_what_may_not_be_written_is_taken_back(add, redis_client, denied):
+    add(NewJob("a"))
+    redis_client.execute_command("ACL", "SETUSER", "default", f"-{denied}")
+    try:
+        with pytest.raises(redis.ResponseError), unchanged_keyspace(redis_client):
+            add(NewJob("b"))
+    finally:
+        redis_client.execute_command("ACL", "SETUSER", "default", f"+{denied}")
 
 
 @pytest.mark.parametrize("options", [{}, {"job_id": "x"}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import tempfile
@@ -11,12 +12,15 @@ from urllib.parse import quote
 
 import pytest
 import redis
+import uvloop
 
 from tests.support.tied import tied
 from tests.support.waiting import until
 from toril.errors import RedisRefused, RedisUnavailable
-from toril.runtime.connection import server_name
+from toril.runtime.connection import open_async_pool, server_name
+from toril.runtime.exchanging import SharedWire
 from toril.runtime.queue import AsyncQueue, Queue
+from toril.runtime.resp import packed
 
 PASSWORD = "s3cret#/:@pass"
 
@@ -102,6 +106,23 @@ async def test_rediss_with_a_certificate_of_ones_own(tls_server):
     port, cert = tls_server
     url = f"rediss://:{quote(PASSWORD, safe='')}@localhost:{port}/0?ssl_ca_certs={cert}"
     assert await both_add(url) == ["1", "2"]
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_what_comes_in_many_records_of_tls_comes_whole(tls_server, run):
+    port, cert = tls_server
+    pool = open_async_pool(
+        f"rediss://:{quote(PASSWORD, safe='')}@localhost:{port}/0?ssl_ca_certs={cert}"
+    )
+
+    async def ask():
+        wire = SharedWire(pool)
+        texts = [f"{n}" * 40_000 for n in range(10)] + [str(n) for n in range(300)]
+        replies = await asyncio.gather(*(wire.ask(packed([("ECHO", text)])) for text in texts))
+        await wire.close()
+        return [reply.decode() for reply in replies] == texts
+
+    assert run(ask())
 
 
 async def test_rediss_refuses_a_certificate_it_does_not_know(tls_server):

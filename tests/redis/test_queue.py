@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
+import unittest.mock
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -285,6 +287,8 @@ def test_jobs_are_shown_and_compared_by_what_they_hold(queue, redis_url):
     with Queue("mail", redis=redis_url) as other:
         assert other.get_job("1") == added
         assert other.add("a", {"n": 1}) != added
+    assert added == unittest.mock.ANY
+    assert "usage" in inspect.signature(type(added)).parameters
     with pytest.raises(TypeError, match="unhashable"):
         hash(added)
     with pytest.raises(AttributeError):

@@ -131,7 +131,7 @@ def add_call(
     """The call of a batch that has this number; what it adds is known in the jobs' order.
 
     Options that jobs share are sent once, which halves its arguments. A single standard job has a
-    script of its own, which costs the server about a third less.
+    script of its own, which costs the server about half.
     """
     nonce = f"{key.nonce}.{number}" if number else key.nonce
     if len(jobs) == 1 and jobs[0].options.is_standard:

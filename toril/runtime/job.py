@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from toril.runtime import changing, children, deduplicating, dependencies, listing
+from toril.runtime.drivers import AsyncDriver, BlockingDriver
 from toril.runtime.methods import on_async_job, on_job
 from toril.runtime.reading import JobRecord
 from toril.runtime.waiting import wait
@@ -18,8 +19,6 @@ from toril.units import duration_ms
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from toril.runtime.drivers import AsyncDriver, BlockingDriver
-
 DEFAULT_WAIT = "30s"
 """How long `wait` waits unless told; chosen: what most callers of a web service bear."""
 
@@ -27,14 +26,16 @@ DEFAULT_WAIT = "30s"
 _values = attrgetter(*JobRecord.__struct_fields__)
 
 
-class _WithMethods(JobRecord, frozen=True, kw_only=True):
+class _Reachable(JobRecord, frozen=True, kw_only=True):
     """A job with its way to Redis, which is no part of what it shows and is compared by."""
 
     _driver: Any
     _base: str
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and _values(self) == _values(other)
+        if type(other) is not type(self):
+            return NotImplemented
+        return bool(_values(self) == _values(other))
 
     __hash__ = None  # type: ignore[assignment]  # It holds mappings.
 
@@ -43,7 +44,7 @@ class _WithMethods(JobRecord, frozen=True, kw_only=True):
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown)})"
 
 
-class Job(_WithMethods, frozen=True, kw_only=True):
+class Job(_Reachable, frozen=True, kw_only=True):
     """A job as `Queue` hands it out; its values do not change, ask `get_job` for newer ones."""
 
     _driver: BlockingDriver
@@ -88,7 +89,7 @@ class Job(_WithMethods, frozen=True, kw_only=True):
     remove_deduplication_key = on_job(deduplicating.remove_own_deduplication_key)
 
 
-class AsyncJob(_WithMethods, frozen=True, kw_only=True):
+class AsyncJob(_Reachable, frozen=True, kw_only=True):
     """A job as `AsyncQueue` hands it out; the same as `Job`, with `await`."""
 
     _driver: AsyncDriver

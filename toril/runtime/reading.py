@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from toril.call import Usage  # noqa: TC001 - the signature of `JobRecord` names it
 from toril.runtime.command import REAL_TIME, Command
-from toril.runtime.history import parse_history, parse_usage
+from toril.runtime.history import Attempt, parse_history, parse_usage
 from toril.runtime.numbers import stored_number
-
-if TYPE_CHECKING:
-    from toril.call import Usage
-    from toril.runtime.history import Attempt
 
 STATES = (
     "waiting",

@@ -9,10 +9,9 @@ connection on which anything went wrong is closed and never used again.
 from __future__ import annotations
 
 import asyncio
+import os
 import select
-import socket
-import struct
-import time
+import ssl
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 65536
 """Asked of a socket at a time; chosen: most replies are smaller, a large one takes few turns."""
 
-_FRESH_S = 1.0
-"""So long after its last use a connection is not asked whether the server has closed it; chosen:
-servers close idle ones after minutes, and what is sent on a closed one is sent again."""
-
 
 class Wire:
     """A blocking connection, for one exchange at a time.
@@ -38,23 +33,21 @@ class Wire:
         connection: of redis-py, connected; used for nothing else from here on.
     """
 
-    __slots__ = ("_connection", "_poll", "_reader", "_socket", "_used_s")
+    __slots__ = ("_connection", "_is_plain", "_poll", "_reader", "_socket")
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._socket = connection._sock  # noqa: SLF001 - its own methods are what is spared
-        _leave_timeout_to_kernel(self._socket)
+        self._is_plain = not isinstance(self._socket, ssl.SSLSocket)
         self._reader = _reader(connection)
         poller = select.poll()
         poller.register(self._socket, select.POLLIN)
         self._poll = poller.poll
-        self._used_s = 0.0
 
     @property
     def is_usable(self) -> bool:
         """False where the server has closed it, or said what nobody asked."""
-        is_fresh = time.monotonic() - self._used_s < _FRESH_S
-        return not self._reader.has_data() and (is_fresh or not self._poll(0))
+        return not self._poll(0) and not self._reader.has_data()
 
     def exchange(self, commands: bytes, count: int) -> list[Any]:
         """One reply per command, raw; redis-py's `ResponseError` where that was the reply.
@@ -63,16 +56,23 @@ class Wire:
             redis.RedisError, OSError: nothing is known about any command.
         """
         try:
-            self._socket.sendall(commands)
-            replies = [self._reply() for _ in range(count)]
-        except (TimeoutError, BlockingIOError):
+            self._send(commands)
+            return [self._reply() for _ in range(count)]
+        except TimeoutError:
             raise redis.TimeoutError("Timeout on the socket") from None
-        self._used_s = time.monotonic()
-        return replies
 
     def close(self) -> None:
         """Close it; what is under way in another thread fails."""
         self._connection.disconnect()
+
+    def _send(self, commands: bytes) -> None:
+        """As `sendall`, which asks the kernel first whether there is room, as there mostly is."""
+        sent = 0
+        if self._is_plain:
+            with suppress(BlockingIOError):
+                sent = os.write(self._socket.fileno(), commands)
+        if sent < len(commands):
+            self._socket.sendall(memoryview(commands)[sent:])
 
     def _reply(self) -> Any:
         while (reply := self._reader.gets()) is False:
@@ -99,7 +99,9 @@ class AwaitedWire(asyncio.BufferedProtocol):
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._reader = _reader(connection)
-        self._buffer: Any = bytearray(_CHUNK_BYTES)  # hiredis takes it, and does not say so.
+        # A view, because asyncio's TLS writes into slices of it, and a bytearray's is a copy. The
+        # stub of hiredis names fewer types than it takes.
+        self._buffer: Any = memoryview(bytearray(_CHUNK_BYTES))
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._heard_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -221,19 +223,6 @@ class AwaitedWire(asyncio.BufferedProtocol):
 
 
 _CLOSED = "Connection closed by server."
-
-
-def _leave_timeout_to_kernel(sock: socket.socket) -> None:
-    """Python asks the kernel whether a socket is ready before it reads or writes with a timeout.
-
-    A TLS socket is left as it is: it would take no answer in time for none yet.
-    """
-    timeout_s = sock.gettimeout()
-    if timeout_s and type(sock) is socket.socket:
-        timeval = struct.pack("@ll", *divmod(max(int(timeout_s * 1_000_000), 1), 1_000_000))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
-        sock.settimeout(None)
 
 
 def _reader(connection: Any) -> hiredis.Reader:

@@ -1,8 +1,10 @@
 -- include lib/clock.lua
--- include lib/memory.lua
 -- Requests that must not be executed twice. One whose reply was lost is sent again under the same
 -- name, and is answered from memory. Key `toril:last:<nonce>`, one per caller that is under way,
 -- with the name and the reply of its last request.
+
+-- Text, because a number is written out and read again at every call.
+local REMEMBER_REQUEST_MS = '300000'
 
 -- The reply to this request if it was executed before; nonce '' is never remembered.
 local function remembered_reply(base, nonce, name)
