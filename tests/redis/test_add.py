@@ -229,6 +229,13 @@ def test_a_key_of_another_type_is_refused_before_anything_is_written(add, redis_
         add(NewJob("a"), NewJob("b", delay="1s"), NewJob("c", priority=1))
 
 
+def test_a_paused_queue_whose_marker_is_none_is_refused(add, redis_client):
+    redis_client.hset(BASE + "meta", "paused", "1")
+    redis_client.set(BASE + "marker", "x")
+    with unchanged_keyspace(redis_client), pytest.raises(redis.ResponseError, match="marker has"):
+        add(NewJob("a"))
+
+
 @pytest.mark.parametrize("name", ["wait", "marker", "events", "meta", "id", "active"])
 def test_a_single_job_is_refused_before_anything_is_written(add, redis_client, name):
     if name == "active":
@@ -288,6 +295,17 @@ def test_a_job_that_is_written_over_is_not_where_the_next_is_refused(add, redis_
     (redis_client.set if name == "wait" else redis_client.rpush)(BASE + name, "x")
     with unchanged_keyspace(redis_client), pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         add(NewJob("a"))
+
+
+def test_a_foreign_hash_at_the_next_number_is_not_taken_back(add, redis_client):
+    redis_client.hset(BASE + "1", "foo", "bar")
+    redis_client.execute_command("ACL", "SETUSER", "default", "-lpush")
+    try:
+        with pytest.raises(redis.ResponseError):
+            add(NewJob("a"))
+    finally:
+        redis_client.execute_command("ACL", "SETUSER", "default", "+lpush")
+    assert redis_client.hget(BASE + "1", "foo") == b"bar"
 
 
 @pytest.mark.parametrize("denied", ["hmget", "hset", "lpush", "zadd", "xadd"])

@@ -27,7 +27,7 @@ _values = attrgetter(*JobRecord.__struct_fields__)
 
 
 class _Reachable(JobRecord, frozen=True, kw_only=True):
-    """A job with its way to Redis, which is no part of what it shows and is compared by."""
+    """A job with its way to Redis, which is neither shown nor compared."""
 
     _driver: Any
     _base: str

@@ -1,7 +1,7 @@
 #!lua
 -- Adds one job that may run at once and has no ties, as most are, for half of add.lua's time: nothing is
 -- built that other jobs need, and no key is read only to see whether it may be written. The first write
--- that a key's type forbids tells, and what was written until then is taken back.
+-- that a key's type forbids tells, and what was written until then is taken back (a counter at 0 goes).
 --
 -- KEYS[1]  base
 -- ARGV     now_ms, nonce of the caller, name of the request (lib/once.lua), opts JSON, name, data JSON;
@@ -23,7 +23,7 @@ local base, name, version, timestamp = KEYS[1], ARGV[5], ARGV[7] or '', ARGV[8] 
 local is_lifo, custom_id = ARGV[9] == 'lifo', ARGV[10] or ''
 local counter, wait, events, marker = base .. 'id', base .. 'wait', base .. 'events', base .. 'marker'
 -- What was written so far: the job's number, how many fields of its hash are new, and so on.
-local number, made, pushed, marked, key
+local number, made, pushed, marked, key, is_there
 
 local remembered = remembered_reply(base, ARGV[2], ARGV[3])
 if remembered then return remembered end
@@ -35,12 +35,12 @@ local function rarely()
   local function refuse(trouble)
     if marked == 1 then redis.call('ZREM', marker, '0') end
     if tonumber(pushed) then redis.call(is_lifo and 'RPOP' or 'LPOP', wait) end
-    if made == 6 then redis.call('DEL', key) end
+    if tonumber(made) and not is_there then redis.call('DEL', key) end
     if tonumber(number) then redis.call(number == 1 and 'DEL' or 'DECR', counter) end
     check_shape(base, 'id', 'wait', 'marker', 'events')
     error({err = trouble})
   end
-  -- A hash that is there is written over, and nothing brings it back: so all else is looked at before.
+  -- A hash that is there is written over, and nothing brings it back: all types are looked at before.
   local function check_before(kind)
     if kind ~= 'hash' then
       refuse('WRONGTYPE the key ' .. key .. ' is no job but a ' .. kind)
@@ -51,10 +51,8 @@ local function rarely()
   -- Whether nobody may fetch, by what meta says.
   local function is_gated_in(meta)
     local is_known, is_gated = pcall(is_gated_by, base, meta[2], meta[3])
-    if meta.err or not is_known then
-      check_shape(base, 'meta', 'active')
-      error(meta.err and meta or is_gated)
-    end
+    check_shape(base, 'meta', 'active', 'marker')
+    if meta.err or not is_known then error(meta.err and meta or is_gated) end
     return is_gated
   end
   return {refuse = refuse, check_before = check_before, is_gated_in = is_gated_in, max_events = max_events_of}
@@ -69,7 +67,7 @@ if type(number) == 'table' or math.abs(number) >= NO_COUNT then
 end
 local id = custom_id ~= '' and custom_id or int(number)
 key = base .. id
-local is_there = redis.call('EXISTS', key) == 1
+is_there = redis.call('EXISTS', key) == 1
 if is_there then rarely().check_before(redis.call('TYPE', key).ok) end
 
 local is_duplicate, told = is_there and custom_id ~= '', nil
@@ -88,7 +86,7 @@ if type(told) ~= 'string' then
   rarely().refuse((told or marked or pushed or made).err)
 end
 
--- From here on nothing is refused.
+-- From here on no key's type refuses anything.
 local max_length = meta[1] == USUAL_MAX_EVENTS and meta[1] or rarely().max_events(base, meta[1])
 if version ~= '' then redis.call('HSET', base .. 'meta', 'version', version) end
 local reply = now_ms .. ' ' .. int(number)
