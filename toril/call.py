@@ -71,7 +71,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         wall_ms: from the call's frame to its outcome.
         cpu_ms: user and system time of the child process over the attempt (its CPU clock, or its
-            rusage when it died); None when neither could be read.
+            rusage when it died); None when neither could be read, as where it died of its next
+            call before the end of this one was heard.
         rss_growth_bytes: resident size after the attempt minus before it; None when the child
             was gone. A growth, not a peak: what was freed before the end is not in it.
         peak_memory_bytes: the child's largest resident size during the attempt (VmHWM after
