@@ -7,61 +7,67 @@ from redis.exceptions import NoScriptError
 
 from toril.errors import RedisRefused, RedisUnavailable
 from toril.runtime.command import Command
-from toril.runtime.dialog import RETRY_PAUSES_S, Done, Pause, Send, advance, call, call_all
+from toril.runtime.dialog import RETRY_PAUSES_S, Pause, Send, call, call_all, resumed
 from toril.runtime.scripts import script
 
 COUNTS = Command("counts", ("b:q:",), ("",), lambda reply: ("counts", reply))
 STATE = Command("state", ("b:q:",), ("", "7"), lambda reply: ("state", reply))
 
 
+def result_of(program, answer):
+    """What a program ends with, of which this is the last answer."""
+    with pytest.raises(StopIteration) as over:
+        resumed(program, answer)
+    return over.value.value
+
+
 def test_a_command_is_one_evalsha_and_its_reply_is_parsed():
     program = call(COUNTS)
-    sent = advance(program, None)
+    sent = resumed(program, None)
     assert sent == Send((("EVALSHA", script("counts").sha, 1, "b:q:", ""),))
-    assert advance(program, [[1]]) == Done(("counts", [1]))
+    assert result_of(program, [[1]]) == ("counts", [1])
 
 
 def test_only_calls_of_forgotten_scripts_are_repeated_after_loading():
     program = call_all([COUNTS, STATE, COUNTS])
-    advance(program, None)
-    again = advance(program, [[1], NoScriptError("x"), [3]])
+    resumed(program, None)
+    again = resumed(program, [[1], NoScriptError("x"), [3]])
     assert isinstance(again, Send)
     assert [packet[:2] for packet in again.packets] == [
         ("SCRIPT", "LOAD"),
         ("EVALSHA", script("state").sha),
     ]
-    assert advance(program, [b"sha", [2]]) == Done(
-        [("counts", [1]), ("state", [2]), ("counts", [3])]
-    )
+    result = result_of(program, [b"sha", [2]])
+    assert result == [("counts", [1]), ("state", [2]), ("counts", [3])]
 
 
 def test_an_error_takes_only_its_own_place():
     program = call_all([COUNTS, STATE])
-    advance(program, None)
+    resumed(program, None)
     error = RedisRefused("no")
-    assert advance(program, [error, [2]]) == Done([error, ("state", [2])])
+    assert result_of(program, [error, [2]]) == [error, ("state", [2])]
 
 
 def test_a_server_that_forgets_again_is_unavailable():
     program = call(COUNTS)
-    advance(program, None)
-    advance(program, [NoScriptError("x")])
+    resumed(program, None)
+    resumed(program, [NoScriptError("x")])
     with pytest.raises(RedisUnavailable, match="forgets"):
-        advance(program, [b"sha", NoScriptError("x")])
+        resumed(program, [b"sha", NoScriptError("x")])
 
 
 def test_a_cut_exchange_is_sent_again_after_pauses_until_the_last():
     program = call(COUNTS)
-    first = advance(program, None)
+    first = resumed(program, None)
     for pause_s in RETRY_PAUSES_S:
-        assert advance(program, RedisUnavailable("cut")) == Pause(pause_s)
-        assert advance(program, []) == first
+        assert resumed(program, RedisUnavailable("cut")) == Pause(pause_s)
+        assert resumed(program, []) == first
     with pytest.raises(RedisUnavailable, match="cut for good"):
-        advance(program, RedisUnavailable("cut for good"))
+        resumed(program, RedisUnavailable("cut for good"))
 
 
 def test_what_would_come_again_is_not_sent_again():
     program = call(COUNTS)
-    advance(program, None)
+    resumed(program, None)
     with pytest.raises(RedisRefused, match="login"):
-        advance(program, RedisRefused("login"))
+        resumed(program, RedisRefused("login"))

@@ -11,7 +11,7 @@ by their request key).
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from redis.exceptions import NoScriptError
@@ -54,16 +54,10 @@ class Pause(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class Done(msgspec.Struct, Generic[T], frozen=True):
-    """The program's result."""
-
-    value: T
-
-
 Program = Generator[Send | Pause, list[Any], T]
 
 
-def advance(program: Program[T], answer: list[Any] | TorilError | None) -> Send | Pause | Done[T]:
+def resumed(program: Program[T], answer: list[Any] | TorilError | None) -> Send | Pause:
     """What a program wants next.
 
     Args:
@@ -72,14 +66,12 @@ def advance(program: Program[T], answer: list[Any] | TorilError | None) -> Send 
             at its start.
 
     Raises:
+        StopIteration: it is over; the value is its result.
         TorilError: whatever the program raises.
     """
-    try:
-        if answer is None:
-            return next(program)
-        return program.send(answer) if isinstance(answer, list) else program.throw(answer)
-    except StopIteration as stop:
-        return Done(stop.value)
+    if answer is None:
+        return next(program)
+    return program.send(answer) if isinstance(answer, list) else program.throw(answer)
 
 
 def call(command: Command[T]) -> Program[T]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
 from redis.exceptions import NoScriptError
@@ -20,7 +20,7 @@ from toril.runtime.connection import (
     slice_ms,
     translated,
 )
-from toril.runtime.dialog import Done, Pause, Program, Send, advance
+from toril.runtime.dialog import Pause, Program, resumed
 from toril.runtime.exchanging import AsyncExchanges, Connections, SharedWire
 from toril.runtime.resp import packed, pieces
 from toril.runtime.wire import Wire
@@ -65,16 +65,16 @@ class BlockingDriver:
         """
         answer: Replies | TorilError | None = None
         while True:
-            match advance(program, answer):
-                case Done(value):
-                    return value
-                case Pause(seconds):
-                    time.sleep(seconds)
-                    answer = []
-                case Send(packets):
-                    answer = self._exchanged(packets)
-                case never:
-                    assert_never(never)
+            try:
+                wanted = resumed(program, answer)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            if isinstance(wanted, Pause):
+                time.sleep(wanted.seconds)
+                answer = []
+            else:
+                answer = self._exchanged(wanted.packets)
 
     def close(self) -> None:
         """Close every connection; the driver opens new ones if it is used again."""
@@ -137,16 +137,16 @@ class AsyncDriver:
         """
         answer: Replies | TorilError | None = None
         while True:
-            match advance(program, answer):
-                case Done(value):
-                    return value
-                case Pause(seconds):
-                    await asyncio.sleep(seconds)
-                    answer = []
-                case Send(packets, is_blocking):
-                    answer = await self._exchanged(packets, is_blocking=is_blocking)
-                case never:
-                    assert_never(never)
+            try:
+                wanted = resumed(program, answer)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            if isinstance(wanted, Pause):
+                await asyncio.sleep(wanted.seconds)
+                answer = []
+            else:
+                answer = await self._exchanged(wanted.packets, is_blocking=wanted.is_blocking)
 
     async def close(self) -> None:
         """Close every connection; the driver opens new ones if it is used again."""

@@ -67,10 +67,10 @@ class Wire:
 
     def _send(self, commands: bytes) -> None:
         """As `sendall`, which asks the kernel first whether there is room, as there mostly is."""
-        sent = 0
-        if self._is_plain:
-            with suppress(BlockingIOError):
-                sent = os.write(self._socket.fileno(), commands)
+        try:
+            sent = os.write(self._socket.fileno(), commands) if self._is_plain else 0
+        except BlockingIOError:
+            sent = 0
         if sent < len(commands):
             self._socket.sendall(memoryview(commands)[sent:])
 
