@@ -22,7 +22,7 @@ local NO_COUNT = 1e17
 local base, name, version, timestamp = KEYS[1], ARGV[5], ARGV[7] or '', ARGV[8] or ''
 local is_lifo, custom_id = ARGV[9] == 'lifo', ARGV[10] or ''
 local counter, wait, events, marker = base .. 'id', base .. 'wait', base .. 'events', base .. 'marker'
--- What was written so far: the job's number, how many fields of its hash are new, and so on.
+-- What was written so far: the replies to INCR, HSET, push and ZADD; where, and over what.
 local number, made, pushed, marked, key, is_there
 
 local remembered = remembered_reply(base, ARGV[2], ARGV[3])
